@@ -1,0 +1,1 @@
+"""The semi-supervised anatomy stage, which writes organ masks for a cohort."""

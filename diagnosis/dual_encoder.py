@@ -1,0 +1,187 @@
+"""The paper's network: two encoders, a decoder, a saliency head and a two-scale classifier.
+
+Main system, section 1. Encoder A (a DenseNet) gives the bottleneck of the decoder and the coarse
+half of the classifier's input; encoder B gives the skips; the decoder's finest level gives the
+saliency and the fine half of the classifier's input.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from eye_gaze_data.errors import ConfigError
+from saliency.attention import AttentionContext, AttentionSite, build_sites, find_site
+from saliency.config import AttentionConfig
+from saliency.decoder import Decoder, SaliencyHead
+from saliency.encoders import Refine, build_encoder
+from saliency.network import Network, Outputs, Task
+from saliency.res_se import ResSEEncoder
+
+
+class FusionClassifier(nn.Sequential):
+    """Linear, dropout, ReLU, linear over the pooled vectors of both scales.
+
+    Args:
+        in_channels: channels of T2 and of the decoder's finest level together.
+        classes: number of logits.
+        hidden: width between the linear maps.
+        dropout: probability.
+    """
+
+    def __init__(
+        self, in_channels: int, classes: int, hidden: int = 64, dropout: float = 0.25
+    ) -> None:
+        super().__init__(
+            nn.Linear(in_channels, hidden),
+            nn.Dropout(dropout),
+            nn.ReLU(),
+            nn.Linear(hidden, classes),
+        )
+
+
+class DualEncoderUNet(Network):
+    """The dual-encoder multi-task UNet.
+
+    Args:
+        classes: number of class logits.
+        backbone: timm name of encoder A.
+        backbone_options: further arguments of the backbone.
+        pretrained: load timm's weights into encoder A.
+        widths: channels of encoder B's stages.
+        in_channels: channels of the image that encoder B takes; encoder A takes grey.
+        reduction: of the squeeze in encoder B.
+        hidden: width of the fusion classifier.
+        dropout: of the fusion classifier.
+        plain_head: the figure's saliency head, a 1x1 convolution alone.
+        attention: modules and the sites they enter at.
+
+    Raises:
+        ConfigError: if the strides of the encoders do not meet, or a site does not exist.
+    """
+
+    tasks: ClassVar[frozenset[Task]] = frozenset(
+        {"contrast", "classify", "saliency", "fuse", "joint"}
+    )
+
+    def __init__(
+        self,
+        classes: int,
+        *,
+        backbone: str = "densenet201",
+        backbone_options: dict[str, Any] | None = None,
+        pretrained: bool = False,
+        widths: Sequence[int] = (64, 128, 256, 512, 1024),
+        in_channels: int = 1,
+        reduction: int = 16,
+        hidden: int = 64,
+        dropout: float = 0.25,
+        plain_head: bool = False,
+        attention: Sequence[AttentionConfig] = (),
+    ) -> None:
+        super().__init__()
+        self.encoder_a = build_encoder(backbone, pretrained=pretrained, options=backbone_options)
+        self.multiple = self.encoder_a.strides[-1]
+        if self.multiple != 2 ** len(widths):
+            raise ConfigError(
+                f"widths has {len(widths)} stages, so encoder A must end at stride "
+                f"{2 ** len(widths)}; '{backbone}' ends at stride {self.multiple}"
+            )
+        self.encoder_b = ResSEEncoder(widths, in_channels, reduction)
+        self.decoder = Decoder(self.encoder_a.out_channels, widths)
+        self.saliency_head = SaliencyHead(self.decoder.out_channels, plain=plain_head)
+        self.encoder_classifier = nn.Linear(self.encoder_a.out_channels, classes)
+        fused = self.encoder_a.out_channels + self.decoder.out_channels
+        self.fusion = FusionClassifier(fused, classes, hidden, dropout)
+        self.sites = self._list_sites()
+        self.attention = build_sites(attention, self.sites)
+
+    def forward(
+        self,
+        image: Float[Tensor, "b 1 h w"],
+        task: Task = "joint",
+        context: AttentionContext | None = None,
+    ) -> Outputs:
+        """The logits that a task needs.
+
+        ``classify`` runs encoder A and its own linear classifier; ``saliency`` all but the fusion
+        classifier; ``fuse`` and ``joint`` everything.
+        """
+        self._check_size(image)
+        walk = _Walk(self.attention, context or AttentionContext())
+        taps = self.encoder_a(image, walk.at("encoder_a"))
+        if task == "classify":
+            pooled = taps.classifier.mean((2, 3))
+            return walk.outputs(class_logits=self.encoder_classifier(pooled))
+        levels = self.encoder_b(image, walk.at("encoder_b"))
+        skip = walk.at("skip")
+        skips = [skip(number, level) for number, level in enumerate(levels, 1)]
+        decoded = self.decoder(taps.decoder, skips, walk.at("decoder"))[0]
+        saliency_logits = self.saliency_head(decoded)
+        if task == "saliency":
+            return walk.outputs(saliency_logits=saliency_logits)
+        coarse, fine = walk.fuse([taps.classifier, decoded])
+        pooled = torch.cat([coarse.mean((2, 3)), fine.mean((2, 3))], 1)
+        return walk.outputs(saliency_logits=saliency_logits, class_logits=self.fusion(pooled))
+
+    def embed(self, image: Float[Tensor, "b 1 h w"], encoder: str) -> Float[Tensor, "b d"]:
+        """The mean over positions of T1 (``encoder_a``) or of the last stage (``encoder_b``)."""
+        self._check_size(image)
+        if encoder == "encoder_a":
+            last: Tensor = self.encoder_a(image).decoder
+        else:
+            last = self.encoder_b(image)[-1]
+        return last.mean((2, 3))
+
+    def _list_sites(self) -> dict[str, int | list[int]]:
+        a, b, decoder = self.encoder_a, self.encoder_b.channels, self.decoder.channels
+        sites: dict[str, int | list[int]] = {
+            f"encoder_a.{level}": a.channels[level - 1] for level in a.sites
+        }
+        for group, channels in (("encoder_b", b), ("skip", b), ("decoder", decoder)):
+            sites |= {f"{group}.{level}": width for level, width in enumerate(channels, 1)}
+        return sites | {"fusion": [a.out_channels, self.decoder.out_channels]}
+
+    def _check_size(self, image: Tensor) -> None:
+        height, width = image.shape[-2:]
+        if image.shape[1] != 1 or height % self.multiple or width % self.multiple:
+            up = [-(-side // self.multiple) * self.multiple for side in (height, width)]
+            raise ConfigError(
+                f"expected images (B, 1, H, W) with H and W multiples of {self.multiple}, "
+                f"found {tuple(image.shape)}; the next size that fits is {up[0]}x{up[1]}"
+            )
+
+
+class _Walk:
+    """One forward pass past the attention sites, collecting what the modules export."""
+
+    def __init__(self, attention: nn.ModuleDict, context: AttentionContext) -> None:
+        self.attention, self.context = attention, context
+        self.maps: dict[str, Tensor] = {}
+        self.losses: dict[str, Tensor] = {}
+
+    def at(self, group: str) -> Refine:
+        def refine(level: int, features: Tensor) -> Tensor:
+            name = f"{group}.{level}"
+            site = find_site(self.attention, name)
+            return features if site is None else self._through(site, name, features)  # type: ignore[return-value]
+
+        return refine
+
+    def fuse(self, features: list[Tensor]) -> list[Tensor]:
+        site = find_site(self.attention, "fusion")
+        return features if site is None else self._through(site, "fusion", features)  # type: ignore[return-value]
+
+    def _through(
+        self, site: AttentionSite, name: str, features: Tensor | list[Tensor]
+    ) -> Tensor | list[Tensor]:
+        out = site(features, self.context)
+        self.maps |= {f"{name}.{key}": value for key, value in out.maps.items()}
+        self.losses |= {f"{name}.{key}": value for key, value in out.losses.items()}
+        result: Tensor | list[Tensor] = out.features
+        return result
+
+    def outputs(self, **logits: Tensor) -> Outputs:
+        return Outputs(**logits, attention=self.maps, losses=self.losses)  # type: ignore[typeddict-item]

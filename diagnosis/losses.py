@@ -1,0 +1,43 @@
+"""Losses of the diagnosis. What is not stated is left out before anything is computed."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def binary_cross_entropy(
+    logits: Float[Tensor, "b c"], labels: Float[Tensor, "b c"]
+) -> Float[Tensor, " n"]:
+    """Binary cross-entropy of every stated label.
+
+    Args:
+        logits: one a finding.
+        labels: 1, 0, or NaN where not stated.
+
+    Returns:
+        (n,) the loss of the n stated labels; empty if there are none.
+    """
+    known = ~labels.isnan()
+    return F.binary_cross_entropy_with_logits(logits[known], labels[known], reduction="none")
+
+
+def cross_entropy(
+    logits: Float[Tensor, "b c"], labels: Float[Tensor, "b c"]
+) -> Float[Tensor, " n"]:
+    """Cross-entropy of exclusive classes, for the rows whose class is stated.
+
+    Args:
+        logits: one a class.
+        labels: one-hot; a row without a 1 (all NaN, or 0 where stated) has no known class.
+
+    Returns:
+        (n,) the loss of the n rows with a known class; empty if there are none.
+    """
+    known = (labels == 1).any(1)
+    return F.cross_entropy(logits[known], labels[known].nan_to_num(0).argmax(1), reduction="none")
+
+
+def probabilities(logits: Float[Tensor, "b c"], *, exclusive: bool) -> Float[Tensor, "b c"]:
+    """Class probabilities: a softmax over exclusive classes, else a sigmoid each."""
+    return torch.softmax(logits, 1) if exclusive else torch.sigmoid(logits)

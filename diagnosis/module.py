@@ -1,0 +1,115 @@
+"""The tasks of the multi-task network: classify, saliency, fuse and joint."""
+
+import torch
+from torch import Tensor
+
+from eye_gaze_data.batch import Batch
+from saliency.attention import AttentionContext
+from saliency.density import density
+from saliency.losses import correlation_loss, kl_divergence_loss
+from saliency.metrics import CorrelationCoefficient, NormalisedScanpathSaliency
+from saliency.module import TaskModule, TaskSettings
+from saliency.network import Network, Outputs
+
+from .evaluators import MacroAUROC
+from .losses import binary_cross_entropy, cross_entropy, probabilities
+
+CLASS_LOSSES = {"bce": binary_cross_entropy, "cross_entropy": cross_entropy}
+SALIENCY_LOSSES = {"kld": kl_divergence_loss, "correlation": correlation_loss}
+
+
+class CooperativeModule(TaskModule):
+    """One or both tasks on one network, each loss over its own known rows.
+
+    Args:
+        network: with the logits that the task needs.
+        settings: of the stage; its task decides which metrics are scored.
+    """
+
+    def __init__(self, network: Network, settings: TaskSettings) -> None:
+        super().__init__(network, settings)
+        if settings.task in {"classify", "fuse", "joint"}:
+            self.auroc = MacroAUROC()
+        if settings.task in {"saliency", "joint"}:
+            self.cc = CorrelationCoefficient()
+            self.nss = NormalisedScanpathSaliency()
+        self._last: Outputs | None = None
+
+    def forward(self, batch: Batch) -> Outputs:
+        """The network's outputs for a batch."""
+        context = attention_context(batch, self.settings.organs, training=self.training)
+        outputs: Outputs = self.network(batch["image"], self.settings.task, context)
+        return outputs
+
+    def loss_values(self, batch: Batch) -> dict[str, Tensor]:
+        """Class losses over stated labels, saliency losses over rows with gaze."""
+        outputs = self(batch)
+        self._last = None if self.training else outputs
+        values = {}
+        for name in self.settings.losses:
+            if name in CLASS_LOSSES:
+                values[name] = CLASS_LOSSES[name](outputs["class_logits"], batch["labels"])
+            if name in SALIENCY_LOSSES:
+                logits, truth, film = outputs["saliency_logits"], batch["saliency"], batch["valid"]
+                values[name] = SALIENCY_LOSSES[name](logits, truth, film)
+        for name, value in outputs.get("losses", {}).items():
+            values[name] = value.reshape(1)
+        return values
+
+    def validate(self, batch: Batch) -> None:
+        """AUROC, CC and NSS on the network grid."""
+        outputs, self._last = self._last, None
+        if outputs is None:
+            return
+        if hasattr(self, "auroc"):
+            scores = probabilities(outputs["class_logits"], exclusive=self.settings.exclusive)
+            self.auroc.update(scores, batch["labels"])
+            self.log("valid/auroc", self.auroc)
+        if hasattr(self, "cc"):
+            predicted = density(outputs["saliency_logits"], batch["valid"])
+            truth = (batch["saliency"], batch["fixations"], batch["valid"])
+            self.cc.update(predicted, *truth)
+            self.nss.update(predicted, *truth)
+            self.log_dict({"valid/cc": self.cc, "valid/nss": self.nss})
+
+
+def attention_context(
+    batch: Batch, organs: tuple[str, ...] = (), *, training: bool = False
+) -> AttentionContext:
+    """What attention modules may use of a batch.
+
+    Args:
+        batch: of one or several views.
+        organs: names of the anatomy planes.
+        training: labels and paired views are only given in training.
+    """
+    pairs, transform = paired_views(batch) if training else (None, None)
+    return AttentionContext(
+        anatomy=batch["anatomy"] if organs else None,
+        organs=organs,
+        pairs=pairs,
+        view_transform=transform,
+        labels=batch["labels"] if training else None,
+    )
+
+
+def paired_views(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+    """Rows (P, 2) that show one image in its first and a further view, and the map between them.
+
+    Returns:
+        pairs and (P, 2, 3) affine maps from the first view's network pixels to the other's; None
+        for both if the batch has one view an image.
+    """
+    index = batch["index"]
+    images = len(torch.unique(index))
+    if images == len(index):
+        return None, None
+    first = torch.arange(images, device=index.device)
+    pairs = torch.cat(
+        [torch.stack([first, first + view * images], 1) for view in range(1, len(index) // images)]
+    )
+    frame = batch["frame"].double()
+    one, other = frame[pairs[:, 0]], frame[pairs[:, 1]]
+    linear = other[:, :, :2] @ torch.linalg.inv(one[:, :, :2])
+    shift = other[:, :, 2:] - linear @ one[:, :, 2:]
+    return pairs, torch.cat([linear, shift], 2).to(batch["frame"].dtype)

@@ -1,0 +1,1 @@
+"""The published systems, one file each: Anatomy-XNet, MS-ANet, MSAIMNet, DualAttNet."""

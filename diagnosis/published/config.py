@@ -1,0 +1,82 @@
+"""The published systems as configs name them.
+
+They are declared so that runs can be written and checked; the networks themselves are not built
+yet (``built`` is false), and a run says so before it starts. Fields state what is known or
+reconstructed of each system (specs: attention systems).
+"""
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+GazeBranch = Literal["none", "class_map", "decoder"]
+
+
+class _System(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    tasks: ClassVar[tuple[str, ...]] = ("classify",)
+    built: ClassVar[bool] = False
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    pretrained: bool = False
+
+
+class _Classifier(_System):
+    tasks: ClassVar[tuple[str, ...]] = ("classify", "saliency", "joint")
+
+    backbone: str = "densenet121"
+    gaze_branch: GazeBranch = "none"
+
+
+class AnatomySegmenterConfig(_System):
+    """U-Net of the semi-supervised anatomy stage: mean teacher on a few annotated masks."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("segment",)
+    requires: ClassVar[tuple[str, ...]] = ("anatomy",)
+
+    kind: Literal["anatomy_segmenter"] = "anatomy_segmenter"
+    backbone: str = "densenet121"
+    organs: tuple[str, ...] = ()
+    teacher_decay: float = Field(default=0.999, gt=0, lt=1)
+
+
+class AnatomyXNetConfig(_Classifier):
+    """Anatomy-XNet: anatomy-aware attention (A3) an organ, probabilistic pooling (PWAP)."""
+
+    requires: ClassVar[tuple[str, ...]] = ("anatomy",)
+
+    kind: Literal["anatomy_xnet"] = "anatomy_xnet"
+    organs: tuple[str, ...] = ()
+    ratio: float = Field(default=0.25, gt=0)
+    mask_weight: float = Field(default=0.0, ge=0, le=1)
+
+
+class MSANetConfig(_Classifier):
+    """MS-ANet: iterative multi-scale fusion."""
+
+    kind: Literal["msanet"] = "msanet"
+    width: int = 256
+    iterations: int = Field(default=2, ge=0)
+
+
+class MSAIMNetConfig(_Classifier):
+    """MSAIMNet: spatial information multiplexing and multi-scale integration attention."""
+
+    kind: Literal["msaimnet"] = "msaimnet"
+    paths: int = Field(default=4, ge=1)
+    reduction: int = Field(default=32, ge=1)
+    branches: tuple[int, ...] = (1, 3, 5, 7)
+
+
+class DualAttNetConfig(_System):
+    """DualAttNet: a detector of torchvision with image-level and fine-grained attention."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("detect",)
+    requires: ClassVar[tuple[str, ...]] = ("boxes",)
+
+    kind: Literal["dualattnet"] = "dualattnet"
+    detector: Literal["retinanet", "faster_rcnn"] = "retinanet"
+    backbone: str = "resnet50"
+    attention: Literal["ila_fgda", "ila", "none"] = "ila_fgda"
+    global_reduce: Literal["sum", "mean"] = "sum"
+    detach_class: bool = False

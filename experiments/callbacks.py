@@ -1,0 +1,215 @@
+"""What watches a stage: best weights, resumable checkpoint, plateau, early stop, the log."""
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+
+from eye_gaze_data.batch import Batch, check_batch
+from eye_gaze_data.errors import ConfigError, StageError
+from eye_gaze_data.files import write_text
+from saliency.config import ScheduleConfig
+from saliency.module import TaskModule
+
+from .config import MonitorConfig
+from .weights import read_weights, save_weights
+
+BEST, LAST = "best.safetensors", "last.ckpt"
+
+
+class CheckFirstBatch(Callback):
+    """``check_batch`` on the first batch of a stage.
+
+    Args:
+        classes: label columns.
+        organs: anatomy planes.
+    """
+
+    def __init__(self, classes: int, organs: int) -> None:
+        self.classes, self.organs = classes, organs
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Refuse a batch that breaks the contract."""
+        del trainer, pl_module
+        if batch_idx == 0:
+            check_batch(batch, self.classes, self.organs)
+
+
+class StageCheckpoint(Checkpoint):
+    """Keeps the best weights and the state to resume from, and ends a stage that is done.
+
+    It runs last at the end of each epoch. The best weights are written before the checkpoint: a
+    kill between the two repeats an epoch that comes out the same, and nothing is lost.
+
+    Args:
+        folder: for ``best.safetensors`` and ``last.ckpt``.
+        monitor: what best means.
+        schedule: plateau, if any.
+        stop_after: epochs without a better value until the stage ends.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        monitor: MonitorConfig,
+        schedule: ScheduleConfig,
+        stop_after: int | None = None,
+    ) -> None:
+        self.folder, self.monitor, self.schedule = folder, monitor, schedule
+        self.stop_after = stop_after
+        self.best, self.best_epoch = math.nan, -1
+        self.since_best = self.since_drop = 0
+        self.stopped = False
+        self.best_optimiser: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed stage must know."""
+        names = ("best", "best_epoch", "since_best", "since_drop", "stopped", "best_optimiser")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A stage that had stopped before it was interrupted stays stopped."""
+        del pl_module
+        trainer.should_stop = self.stopped
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compare, keep, drop the rate, stop, save."""
+        if not isinstance(pl_module, TaskModule):
+            raise StageError("expected a task module")
+        value = self._value(trainer)
+        if self._is_better(value):
+            self.best, self.best_epoch = value, trainer.current_epoch
+            self.since_best = self.since_drop = 0
+            self._keep_best(trainer, pl_module)
+        else:
+            self.since_best += 1
+            self.since_drop += 1
+        if self.schedule.name == "plateau" and self.since_drop > self.schedule.patience:
+            self.since_drop = 0
+            self._drop_rate(trainer, pl_module)
+        if self.stop_after is not None and self.since_best >= self.stop_after:
+            self.stopped = True
+        trainer.should_stop = trainer.should_stop or self.stopped
+        trainer.save_checkpoint(self.folder / LAST)
+
+    def _value(self, trainer: pl.Trainer) -> float:
+        metrics = trainer.callback_metrics
+        if self.monitor.metric not in metrics:
+            raise ConfigError(
+                f"monitor.metric '{self.monitor.metric}' was not logged; known: {sorted(metrics)}"
+            )
+        return float(metrics[self.monitor.metric])
+
+    def _is_better(self, value: float) -> bool:
+        if math.isnan(value):
+            return False
+        if math.isnan(self.best):
+            return True
+        return value < self.best if self.monitor.mode == "min" else value > self.best
+
+    def _keep_best(self, trainer: pl.Trainer, module: TaskModule) -> None:
+        if self.schedule.reload_best:
+            # A copy: the optimiser changes its state in place.
+            state = trainer.optimizers[0].state_dict()
+            self.best_optimiser = _copied(state)
+        state = module.network.state_dict() if self.schedule.reload_best else module.exported()
+        if rank_zero_only.rank == 0:
+            save_weights(self.folder / BEST, state)
+
+    def _drop_rate(self, trainer: pl.Trainer, module: TaskModule) -> None:
+        optimiser = trainer.optimizers[0]
+        rates = [group["lr"] * self.schedule.factor for group in optimiser.param_groups]
+        if self.schedule.reload_best and self.best_optimiser is not None:
+            module.network.load_state_dict(read_weights(self.folder / BEST))
+            optimiser.load_state_dict(_copied(self.best_optimiser))
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self.stopped = self.stopped or max(rates) < self.schedule.stop_below
+
+
+class StageLog(Callback):
+    """One row an epoch in ``metrics.csv``, TensorBoard scalars, and a line where no bar is shown.
+
+    Args:
+        folder: of the stage.
+        stage: its name, first part of the scalar tags.
+        say: takes the line of an epoch; None for silence.
+    """
+
+    def __init__(self, folder: Path, stage: str, say: Any = None) -> None:  # noqa: ANN401
+        self.folder, self.stage, self.say = folder, stage, say
+        self.rows: list[dict[str, float]] = []
+        self.writer: Any = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far, so that a resumed log has no gap and nothing twice."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self.rows = state_dict["rows"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the event file; what an interrupted run wrote beyond its checkpoint is purged."""
+        del trainer, pl_module
+        if rank_zero_only.rank == 0:
+            from torch.utils.tensorboard import SummaryWriter
+
+            purge = len(self.rows) if self.rows else None
+            self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=purge)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the epoch."""
+        del pl_module
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        values = {name: value for name, value in values.items() if "/" in name}
+        row = {"epoch": float(trainer.current_epoch), "lr": trainer.optimizers[0].param_groups[0]["lr"]}
+        self.rows.append({**row, **dict(sorted(values.items()))})
+        if rank_zero_only.rank != 0:
+            return
+        write_text(self.folder / "metrics.csv", _as_csv(self.rows))
+        for name, value in {**values, "train/lr": row["lr"]}.items():
+            self.writer.add_scalar(f"{self.stage}/{name}", value, trainer.current_epoch)
+        if self.say is not None:
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in sorted(values.items()))
+            self.say(f"{self.stage}  epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {shown}")
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Close the event file."""
+        del trainer, pl_module, stage
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
+
+
+def _as_csv(rows: list[dict[str, float]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        shown = {name: "" if math.isnan(value) else f"{value:.8g}" for name, value in row.items()}
+        writer.writerow(shown)
+    return text.getvalue()
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,174 @@
+"""What can be wrong with a run beyond its keys, found before training starts."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from eye_gaze_data.cohort import Cohort
+from eye_gaze_data.errors import ConfigError, nearest
+from saliency.attention import requirements
+
+from .config import RunConfig, StageConfig
+
+TASKS_OF_KIND = {
+    "pretrain": {"contrast", "classify", "segment"},
+    "cooperative": {"classify", "saliency", "fuse", "joint", "segment", "detect"},
+    "finetune": {"classify", "saliency", "fuse", "joint", "segment", "detect"},
+}
+# Each loss: the tasks that can use it, and whether it is built yet.
+LOSSES: dict[str, tuple[frozenset[str], bool]] = {
+    "triplet": (frozenset({"contrast"}), True),
+    "supcon": (frozenset({"contrast"}), False),
+    "bce": (frozenset({"classify", "fuse", "joint"}), True),
+    "cross_entropy": (frozenset({"classify", "fuse", "joint"}), True),
+    "weighted_bce": (frozenset({"classify", "fuse", "joint"}), False),
+    "asymmetric_shift_focal": (frozenset({"classify", "fuse", "joint"}), False),
+    "kld": (frozenset({"saliency", "joint"}), True),
+    "correlation": (frozenset({"saliency", "joint"}), True),
+    "attention_consistency": (frozenset({"classify", "saliency", "fuse", "joint"}), False),
+    "dice_bce": (frozenset({"segment"}), False),
+    "teacher_consistency": (frozenset({"segment"}), False),
+    "detection": (frozenset({"detect"}), False),
+    "image_attention": (frozenset({"detect"}), False),
+}
+METRICS = {
+    "contrast": {"triplet", "ordered"},
+    "classify": {"auroc"},
+    "fuse": {"auroc"},
+    "saliency": {"cc", "nss"},
+    "joint": {"auroc", "cc", "nss"},
+    "segment": {"dice"},
+    "detect": {"map", "ap50"},
+}
+
+
+def check_config(config: RunConfig) -> None:
+    """Check what needs neither data nor torch: names, order, losses, monitors.
+
+    Raises:
+        ConfigError: naming the stage and the key.
+    """
+    earlier: list[str] = []
+    for stage in config.stages:
+        where = f"stage '{stage.name}'"
+        if stage.task not in TASKS_OF_KIND[stage.kind]:
+            raise ConfigError(f"{where}: task '{stage.task}' does not go with kind '{stage.kind}'")
+        _known(where, "model", [stage.model], config.models)
+        _known(where, "data.cohorts", stage.data.cohorts, config.cohorts)
+        model = config.models[stage.model]
+        if stage.task not in model.tasks:
+            raise ConfigError(
+                f"{where}: a '{model.kind}' cannot do task '{stage.task}', it does "
+                f"{', '.join(model.tasks)}"
+            )
+        _check_losses(stage, where)
+        sources = [init.stage for init in stage.init if init.stage]
+        if stage.anatomy and stage.anatomy.source == "stage":
+            sources.append(stage.anatomy.stage or "")
+        for source in sources:
+            if source not in earlier:
+                raise ConfigError(
+                    f"{where} starts from '{source}', which is no earlier stage; "
+                    f"{nearest(source, earlier)}"
+                )
+        for init in stage.init:
+            if (init.stage is None) == (init.file is None):
+                raise ConfigError(f"{where}: an init needs either a stage or a file")
+        earlier.append(stage.name)
+    if config.evaluate.stage:
+        _known("evaluate", "stage", [config.evaluate.stage], earlier)
+    _known("evaluate", "cohorts", config.evaluate.cohorts or (), config.cohorts)
+
+
+def not_built(config: RunConfig) -> list[str]:
+    """What the run declares that gazedx cannot do yet, one sentence each."""
+    missing = []
+    for stage in config.stages:
+        model = config.models[stage.model]
+        if not model.built:
+            missing.append(f"stage '{stage.name}': the model '{model.kind}' is not built yet")
+        for loss in stage.losses:
+            if not LOSSES[loss][1]:
+                missing.append(f"stage '{stage.name}': the loss '{loss}' is not built yet")
+        if stage.weighting == "uncertainty":
+            missing.append(f"stage '{stage.name}': uncertainty weighting is not built yet")
+        if stage.anatomy and stage.anatomy.source == "stage":
+            missing.append(f"stage '{stage.name}': anatomy from a stage is not built yet")
+    return missing
+
+
+def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
+    """Check what needs the data: labels, gaze, masks and boxes that a stage relies on.
+
+    Raises:
+        ConfigError: naming the stage and what the cohort lacks.
+    """
+    for stage in config.stages:
+        rows = np.concatenate([cohort.rows_of("train", [name]) for name in stage.data.cohorts])
+        where = f"stage '{stage.name}'"
+        _check_labels(stage, cohort, rows, where)
+        if {"kld", "correlation"} & stage.losses.keys() and not cohort.has_gaze[rows].any():
+            raise ConfigError(f"{where}: no training image of its cohorts has gaze")
+        needs = set(getattr(config.models[stage.model], "requires", ()))
+        for name, wanted in requirements(
+            getattr(config.models[stage.model], "attention", ())
+        ).items():
+            _check_module(stage, name, wanted, where)
+            needs |= wanted
+        if "anatomy" in needs and stage.anatomy is None:
+            raise ConfigError(f"{where}: its model needs organ masks; state 'anatomy'")
+        if stage.anatomy and stage.anatomy.source == "cohort":
+            _known(where, "anatomy.organs", stage.anatomy.organs, cohort.organs)
+        if "boxes" in needs and cohort.boxes is None:
+            raise ConfigError(f"{where}: its model needs boxes, the cohort has none")
+
+
+def _check_module(stage: StageConfig, name: str, wanted: frozenset[str], where: str) -> None:
+    if "paired_view" in wanted and stage.data.views < 2:
+        raise ConfigError(f"{where}: attention '{name}' needs data.views of at least 2")
+
+
+def _check_labels(
+    stage: StageConfig, cohort: Cohort, rows: np.ndarray[tuple[int], np.dtype[np.int64]], where: str
+) -> None:
+    if stage.task not in {"contrast", "classify", "fuse"} and not (
+        {"bce", "cross_entropy"} & stage.losses.keys()
+    ):
+        return
+    labels = cohort.labels[rows]
+    if labels.size == 0 or np.isnan(labels).all():
+        raise ConfigError(f"{where}: no training image of its cohorts has a stated label")
+    if cohort.exclusive and "bce" in stage.losses:
+        raise ConfigError(f"{where}: exclusive classes need 'cross_entropy', not 'bce'")
+    if not cohort.exclusive and "cross_entropy" in stage.losses:
+        raise ConfigError(f"{where}: several labels may hold at once; use 'bce'")
+    if stage.task == "contrast" and np.isnan(labels).any(1).all() and stage.data.views < 2:
+        raise ConfigError(
+            f"{where}: no training image states every label, and with one view there are no "
+            "pairs to contrast; choose 'classes' that are stated, or data.views: 2"
+        )
+
+
+def _check_losses(stage: StageConfig, where: str) -> None:
+    _known(where, "losses", stage.losses, LOSSES)
+    for loss, spec in stage.losses.items():
+        tasks, _ = LOSSES[loss]
+        if stage.task not in tasks:
+            raise ConfigError(
+                f"{where}: loss '{loss}' is not for task '{stage.task}' but for {sorted(tasks)}"
+            )
+        if spec.options and LOSSES[loss][1]:
+            raise ConfigError(f"{where}: loss '{loss}' takes no options, got {spec.options}")
+    if not stage.losses or not any(spec.weight for spec in stage.losses.values()):
+        raise ConfigError(f"{where}: expected at least one loss with a weight above 0")
+    names = {f"valid/{m}" for m in {"loss", *stage.losses, *METRICS[stage.task]}}
+    _known(where, "monitor.metric", [stage.monitor.metric], names)
+
+
+def _known(
+    where: str, key: str, names: Mapping[str, object] | tuple[str, ...] | list[str], known: object
+) -> None:
+    options = list(known)  # type: ignore[call-overload]
+    for name in names:
+        if name not in options:
+            raise ConfigError(f"{where}: {key} '{name}' does not exist; {nearest(name, options)}")

@@ -1,0 +1,253 @@
+"""The run as data: what ``experiments/configs/*.yaml`` may say.
+
+Unknown keys are refused. Everything here is checked without torch and without reading data;
+what needs the cohort or the network is checked by ``check``.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from diagnosis.config import DualEncoderConfig
+from diagnosis.published.config import (
+    AnatomySegmenterConfig,
+    AnatomyXNetConfig,
+    DualAttNetConfig,
+    MSAIMNetConfig,
+    MSANetConfig,
+)
+from eye_gaze_data.config import AugmentConfig, GazeConfig
+from eye_gaze_data.csv_config import CsvConfig
+from eye_gaze_data.phantom.config import PhantomConfig
+from pretrain.config import ContrastConfig
+from saliency.config import OptimiserConfig, ScheduleConfig
+
+NAME = r"^[a-z0-9][a-z0-9_-]*$"
+Name = Annotated[str, Field(pattern=NAME)]
+CohortConfig = Annotated[PhantomConfig | CsvConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[
+    DualEncoderConfig
+    | AnatomySegmenterConfig
+    | AnatomyXNetConfig
+    | MSANetConfig
+    | MSAIMNetConfig
+    | DualAttNetConfig,
+    Field(discriminator="kind"),
+]
+
+
+class Strict(BaseModel):
+    """Frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StageData(Strict):
+    """What a stage sees.
+
+    Attributes:
+        cohorts: weight of each cohort in an epoch; a list, or one name, draws each row once.
+        train: split to train on.
+        valid: split to choose the best epoch on; never test.
+        image_size: (height, width) of the network grid.
+        fit: ``pad``, ``crop`` or ``stretch`` the film onto the grid.
+        views: augmented views of each image in a batch.
+        augment: ranges of the augmentation.
+        gaze: density recipe and readers.
+    """
+
+    cohorts: dict[Name, float]
+    train: Literal["train"] = "train"
+    valid: Literal["valid"] = "valid"
+    image_size: tuple[int, int]
+    fit: Literal["pad", "crop", "stretch"] = "pad"
+    views: int = Field(default=1, ge=1, le=4)
+    augment: AugmentConfig | None = None
+    gaze: GazeConfig = GazeConfig()
+
+    @field_validator("cohorts", mode="before")
+    @classmethod
+    def _as_mix(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {value: 0.0}
+        if isinstance(value, list):
+            return dict.fromkeys(value, 0.0)
+        return value
+
+    @property
+    def weights(self) -> dict[str, float] | None:
+        """Share of each cohort, or None where each row is drawn once."""
+        return dict(self.cohorts) if any(self.cohorts.values()) else None
+
+
+class InitConfig(Strict):
+    """Where weights come from.
+
+    Attributes:
+        stage: an earlier stage of the run.
+        file: a safetensors file, instead of a stage.
+        prefixes: source prefix to target prefix; each must match at least one tensor, and every
+            tensor under it must fit.
+    """
+
+    stage: Name | None = None
+    file: Path | None = None
+    prefixes: dict[str, str] = {"": ""}
+
+    @field_validator("prefixes")
+    @classmethod
+    def _not_empty(cls, value: dict[str, str]) -> dict[str, str]:
+        if not value:
+            raise ValueError("must map at least one prefix")
+        return value
+
+
+class AnatomyConfig(Strict):
+    """Where organ masks come from.
+
+    Attributes:
+        source: the cohort's masks, the predictions of an earlier ``segment`` stage, or ones.
+        stage: the stage, for source ``stage``.
+        organs: names of the planes, in order.
+    """
+
+    source: Literal["cohort", "stage", "ones"] = "cohort"
+    stage: Name | None = None
+    organs: tuple[str, ...]
+
+
+class LossConfig(Strict):
+    """Weight and options of a loss; a bare number is a weight."""
+
+    weight: float = Field(default=1.0, ge=0)
+    options: dict[str, Any] = {}
+
+
+class MonitorConfig(Strict):
+    """What the best epoch is chosen by, on the validation split."""
+
+    metric: str
+    mode: Literal["min", "max"]
+
+
+class StageConfig(Strict):
+    """One stage; see ``docs/stages.md``.
+
+    Attributes:
+        name: of its folder, its logs and of ``init`` entries.
+        kind: which command runs it.
+        task: what is trained.
+        model: name under ``models``.
+        data: what it sees.
+        init: where weights come from; later entries go over earlier ones.
+        anatomy: where organ masks come from.
+        contrast: of task ``contrast``.
+        train: globs over parameter names; all else is frozen, statistics of norms included.
+        losses: by name.
+        weighting: of several losses: their fixed weights, or learned uncertainties.
+        optimiser: of the stage; made afresh.
+        schedule: of the learning rate.
+        epochs: cap.
+        batch_size: images a step and process.
+        monitor: chooses the best epoch.
+        stop_after: epochs without a better monitored value; None for never.
+    """
+
+    name: Name
+    kind: Literal["pretrain", "cooperative", "finetune"]
+    task: Literal["contrast", "classify", "saliency", "fuse", "joint", "segment", "detect"]
+    model: Name
+    data: StageData
+    init: tuple[InitConfig, ...] = ()
+    anatomy: AnatomyConfig | None = None
+    contrast: ContrastConfig = ContrastConfig()
+    train: tuple[str, ...] = ("*",)
+    losses: dict[str, LossConfig]
+    weighting: Literal["fixed", "uncertainty"] = "fixed"
+    optimiser: OptimiserConfig = OptimiserConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    monitor: MonitorConfig
+    stop_after: int | None = Field(default=None, ge=1)
+
+    @field_validator("losses", mode="before")
+    @classmethod
+    def _weights(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        numbers = (int, float)
+        return {k: {"weight": v} if isinstance(v, numbers) else v for k, v in value.items()}
+
+
+class EvaluateConfig(Strict):
+    """The evaluation.
+
+    Attributes:
+        stage: whose weights; the last stage if None.
+        cohorts: which; all cohorts of the run if None.
+        split: which.
+        grid: long side of the evaluation grid in pixels.
+        gaze: recipe of the true density.
+        group: column that results are reported by, never pooled over: ``cohort`` or ``source``.
+        resamples: of the bootstrap over patients.
+        cases: images that the report shows.
+    """
+
+    stage: Name | None = None
+    cohorts: tuple[Name, ...] | None = None
+    split: Literal["valid", "test"] = "test"
+    grid: int = Field(default=640, ge=16)
+    gaze: GazeConfig = GazeConfig()
+    group: Literal["cohort", "source"] = "cohort"
+    resamples: int = Field(default=2000, ge=100)
+    cases: int = Field(default=24, ge=0)
+
+
+class TrainerConfig(Strict):
+    """How stages are executed.
+
+    Attributes:
+        device: ``auto`` takes a GPU if there is one.
+        devices: processes, by Lightning's DDP.
+        nodes: machines.
+        precision: Lightning's name; float32 is right on a CPU.
+        workers: loader processes.
+        accumulate: batches a step of the optimiser.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int = Field(default=1, ge=1)
+    nodes: int = Field(default=1, ge=1)
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    workers: int = Field(default=0, ge=0)
+    accumulate: int = Field(default=1, ge=1)
+
+
+class RunConfig(Strict):
+    """A whole run.
+
+    Attributes:
+        name: of the run folder.
+        seed: of everything random.
+        cohorts: by name.
+        classes: label columns, in order; all that the cohorts have if None.
+        models: by name.
+        stages: in order; rounds are expanded when the file is read.
+        evaluate: the evaluation.
+        trainer: how stages are executed.
+    """
+
+    name: Name
+    seed: int = Field(default=0, ge=0)
+    cohorts: dict[Name, CohortConfig] = Field(min_length=1)
+    classes: tuple[str, ...] | None = None
+    models: dict[Name, ModelConfig] = Field(min_length=1)
+    stages: tuple[StageConfig, ...] = Field(min_length=1)
+    evaluate: EvaluateConfig = EvaluateConfig()
+    trainer: TrainerConfig = TrainerConfig()
+
+    def stage(self, name: str) -> StageConfig:
+        """A stage by its name."""
+        return next(stage for stage in self.stages if stage.name == name)

@@ -1,0 +1,145 @@
+"""Writing the report of a run."""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from eye_gaze_data.files import write_text
+
+from .charts import Chart
+from .curves import learning_curves
+from .diagnosis_tables import diagnosis_groups
+from .formatting import (
+    TIMES,
+    as_float,
+    count,
+    duration,
+    elapsed,
+    moment,
+    number,
+    percent,
+    size,
+    text,
+)
+from .gallery import build_gallery
+from .method import method_notes
+from .run_folder import RunFolder, Stage, read_run_folder, section
+from .saliency_tables import saliency_groups
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class StageView:
+    """A row of the stage table and the stage's learning curves."""
+
+    name: str
+    kind: str
+    task: str
+    status: str
+    epochs: str
+    best_epoch: str
+    monitor: str
+    arrow: str
+    value: str
+    seconds: str
+    trained: str
+    frozen: str
+    init: str
+    key: str
+    charts: tuple[Chart, ...]
+    left_out: int
+
+
+def write_report(run: Path) -> Path:
+    """Write one HTML file that shows what a finished run did and found.
+
+    Args:
+        run: the run folder; gaze, labels, cases and even the evaluation may be missing.
+
+    Returns:
+        The file, ``run/evaluate/report.html``.
+
+    Raises:
+        DataError: the folder is no run, or one of its files cannot be read.
+    """
+    target = run / "evaluate" / "report.html"
+    write_text(target, _render(read_run_folder(run)))
+    return target
+
+
+def _render(run: RunFolder) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = (HERE / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("report.html").render(
+        name=text(run.facts.get("name") or run.path.name),
+        facts=_facts(run),
+        command=text(run.facts.get("command")),
+        config_hash=text(run.facts.get("config_sha256")),
+        versions=section(run.facts, "versions"),
+        saliency=saliency_groups(run),
+        diagnosis=diagnosis_groups(run),
+        stages=tuple(_stage(stage) for stage in run.stages),
+        gallery=build_gallery(run),
+        level=_level(run),
+        notes=method_notes(run.metrics),
+        style=Markup((HERE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our file
+        script=Markup(script),  # noqa: S704 - our file
+        script_hash=f"sha256-{digest}",
+    )
+
+
+def _facts(run: RunFolder) -> tuple[tuple[str, str], ...]:
+    facts, metrics = run.facts, run.metrics
+    size_of_image = metrics.get("image_size")
+    grid = f" {TIMES} ".join(map(str, size_of_image)) if isinstance(size_of_image, list) else "n/a"
+    started, finished = facts.get("started"), facts.get("finished")
+    return (
+        ("Finished", moment(finished)),
+        ("Took", elapsed(started, finished)),
+        ("Seed", text(facts.get("seed"))),
+        ("Configuration", text(facts.get("config_sha256"))[:12]),
+        ("gazedx", text(facts.get("gazedx"))),
+        ("Device", text(facts.get("device"))),
+        ("Evaluated", f"{text(metrics.get('stage'))}, split {text(metrics.get('split'))}"),
+        ("Evaluation grid", f"{text(metrics.get('grid'))} ({grid})"),
+    )
+
+
+def _level(run: RunFolder) -> str:
+    level = as_float(section(run.metrics, "bootstrap").get("level"))
+    return percent(level).replace(".0 %", " %") if level == level else "bootstrap"
+
+
+def _stage(stage: Stage) -> StageView:
+    facts, monitor = stage.facts, section(stage.facts, "monitor")
+    charts, left_out = learning_curves(stage)
+    return StageView(
+        name=text(facts.get("name") or stage.folder),
+        kind=text(facts.get("kind")),
+        task=text(facts.get("task")),
+        status=text(facts.get("status")),
+        epochs=count(facts.get("epochs")),
+        best_epoch=count(facts.get("best_epoch")),
+        monitor=text(monitor.get("metric")),
+        arrow={"min": "↓", "max": "↑"}.get(str(monitor.get("mode")), ""),
+        value=number(monitor.get("value"), 4),
+        seconds=duration(facts.get("seconds")),
+        trained=size(facts.get("n_trained")),
+        frozen=size(facts.get("n_frozen")),
+        init=str(facts.get("init") or "no earlier stage"),
+        key=str(facts.get("key") or "")[:12],
+        charts=charts,
+        left_out=left_out,
+    )

@@ -1,0 +1,146 @@
+"""Weights between stages: safetensors, handed over by declared prefixes that must match."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from eye_gaze_data.errors import ConfigError, StageError, nearest
+from eye_gaze_data.files import write_atomic
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """What became of the tensors of a hand-over.
+
+    Attributes:
+        loaded: names in the network that got a value.
+        fresh: names in the network that kept their initial value.
+        ignored: names in the file that no prefix covers.
+    """
+
+    loaded: list[str]
+    fresh: list[str]
+    ignored: list[str]
+
+    def __str__(self) -> str:
+        return f"{len(self.loaded)} loaded, {len(self.fresh)} fresh, {len(self.ignored)} ignored"
+
+
+def save_weights(
+    path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors as safetensors, atomically."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    data = save(tensors, dict(metadata or {}))
+    write_atomic(path, lambda file: file.write(data))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        StageError: if the file is missing or broken.
+    """
+    if not path.is_file():
+        raise StageError(f"{path}: no such weights file")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise StageError(f"{path}: expected safetensors, cannot read it ({error})") from error
+
+
+def hand_over(
+    network: nn.Module, state: Mapping[str, Tensor], prefixes: Mapping[str, str], source: str
+) -> HandOver:
+    """Copy tensors into a network, renamed by prefix.
+
+    Args:
+        network: takes the values.
+        state: what an earlier stage or a file gives.
+        prefixes: source prefix to target prefix; the longest that fits a name counts.
+        source: for messages.
+
+    Raises:
+        StageError: if a prefix matches nothing, or a tensor under it has no place in the network
+            or another shape.
+    """
+    target = network.state_dict()
+    used: dict[str, int] = dict.fromkeys(prefixes, 0)
+    loaded, ignored = [], []
+    for name, value in state.items():
+        fitting = [prefix for prefix in prefixes if name.startswith(prefix)]
+        if not fitting:
+            ignored.append(name)
+            continue
+        prefix = max(fitting, key=len)
+        used[prefix] += 1
+        new = prefixes[prefix] + name.removeprefix(prefix)
+        _check_fit(target, name, new, value, source)
+        target[new].copy_(value)
+        loaded.append(new)
+    for prefix, count in used.items():
+        if count == 0:
+            parts = {f"{name.split('.')[0]}." for name in state}
+            raise StageError(
+                f"{source}: the prefix '{prefix}' matches no tensor; {nearest(prefix, parts)}"
+            )
+    taken = set(loaded)
+    return HandOver(loaded, [name for name in target if name not in taken], ignored)
+
+
+def _check_fit(
+    target: Mapping[str, Tensor], name: str, new: str, value: Tensor, source: str
+) -> None:
+    if new not in target:
+        raise StageError(f"{source}: tensor '{name}' has no place in the network (as '{new}')")
+    if target[new].shape != value.shape:
+        raise StageError(
+            f"{source}: tensor '{name}' has shape {tuple(value.shape)}, the network expects "
+            f"{tuple(target[new].shape)} for '{new}'; width, backbone or classes differ"
+        )
+
+
+def freeze(network: nn.Module, globs: tuple[str, ...], stage: str) -> tuple[int, int]:
+    """Let the parameters that a glob matches train, and freeze the rest.
+
+    Returns:
+        numbers of trained and of frozen scalars.
+
+    Raises:
+        ConfigError: if a glob matches no parameter.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for name in names):
+            parts = {f"{name.split('.')[0]}.*" for name in names}
+            raise ConfigError(
+                f"stage '{stage}': train glob '{glob}' matches no parameter; {nearest(glob, parts)}"
+            )
+    trained = frozen = 0
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(any(fnmatchcase(name, glob) for glob in globs))
+        trained += parameter.numel() * parameter.requires_grad
+        frozen += parameter.numel() * (not parameter.requires_grad)
+    return trained, frozen
+
+
+def frozen_fingerprint(network: nn.Module) -> str:
+    """SHA-256 over all frozen parameters, and over the buffers of modules that hold only such."""
+    digest = hashlib.sha256()
+    for prefix, module in network.named_modules():
+        own = list(module.parameters(recurse=False))
+        still = bool(own) and not any(parameter.requires_grad for parameter in own)
+        tensors = {n: p for n, p in module.named_parameters(recurse=False) if not p.requires_grad}
+        if still:
+            tensors |= dict(module.named_buffers(recurse=False))
+        for name, value in sorted(tensors.items()):
+            digest.update(f"{prefix}.{name}".encode())
+            digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

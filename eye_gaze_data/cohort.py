@@ -1,0 +1,247 @@
+"""A cohort: a table of images and labels, and readers for pixels, gaze, masks and boxes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from .errors import DataError
+from .gaze import GAZE_COLUMNS, GazeTable
+
+Pixels = npt.NDArray[np.float32]
+SPLITS = ("train", "valid", "test")
+TABLE_COLUMNS = ("image_id", "patient_id", "study_id", "split", "path", "height", "width", "source")
+
+
+class ImageReader(Protocol):
+    """Reads the pixels of one row."""
+
+    def __call__(self, row: int) -> Pixels:
+        """float32 (H, W) in [0, 1], upright, bone bright."""
+
+
+class MaskReader(Protocol):
+    """Reads the organ masks of one row."""
+
+    def __call__(self, row: int) -> Pixels:
+        """float32 (M, H, W) in [0, 1]; a plane of NaN for an organ that is not annotated."""
+
+
+class BoxTable:
+    """The boxes of a cohort.
+
+    Args:
+        table: columns ``row``, ``label`` (index into the pathologies), ``x1``, ``y1``, ``x2``,
+            ``y2`` in original pixels.
+        known: (n_rows,) whether the list of an image is complete.
+    """
+
+    def __init__(self, table: pd.DataFrame, known: npt.NDArray[np.bool_]) -> None:
+        table = table.sort_values("row", kind="stable")
+        self.known = known
+        self._rows = table["row"].to_numpy(np.int64)
+        self._labels = table["label"].to_numpy(np.int64)
+        self._boxes = table[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
+        self._offsets = np.searchsorted(self._rows, np.arange(len(known) + 1))
+
+    def of(self, row: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """(n, 4) boxes in original pixels and (n,) labels of one image."""
+        part = slice(self._offsets[row], self._offsets[row + 1])
+        return self._boxes[part], self._labels[part]
+
+    def frame(self) -> pd.DataFrame:
+        """All boxes as a table with the columns of the constructor."""
+        columns = dict(zip(("x1", "y1", "x2", "y2"), self._boxes.T, strict=True))
+        return pd.DataFrame({"row": self._rows, "label": self._labels, **columns})
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Images of patients with what is known about them.
+
+    Attributes:
+        name: how configs, logs and reports call it.
+        table: one row an image: ``TABLE_COLUMNS`` and a float column for each pathology (1, 0 or
+            NaN where not stated). ``split`` is train, valid or test, or empty: used by none.
+        pathologies: the label columns, in the order of the batch.
+        images: reads pixels by row.
+        exclusive: true if exactly one pathology holds for an image (softmax, not sigmoids).
+        gaze: who looked where; None if nobody did.
+        organs: names of the mask planes.
+        masks: reads organ masks by row; None if there are none.
+        boxes: lesion boxes; None if there are none.
+        patient_namespace: cohorts that share it share patients (EGD-CXR and REFLACX do).
+        notes: what the reader left out and why, for ``data check`` and the manifest.
+    """
+
+    name: str
+    table: pd.DataFrame
+    pathologies: tuple[str, ...]
+    images: ImageReader
+    exclusive: bool = False
+    gaze: GazeTable | None = None
+    organs: tuple[str, ...] = ()
+    masks: MaskReader | None = None
+    boxes: BoxTable | None = None
+    patient_namespace: str = ""
+    notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        missing = [name for name in (*TABLE_COLUMNS, *self.pathologies) if name not in self.table]
+        if missing:
+            raise DataError(f"cohort '{self.name}': its table lacks the column(s) {missing}")
+        twice = self.table["image_id"][self.table["image_id"].duplicated()]
+        if len(twice):
+            where = ", ".join(f"'{name}' (row {row})" for row, name in twice.head(3).items())
+            raise DataError(
+                f"cohort '{self.name}': image ids must be unique, found {len(twice)} again: {where}"
+            )
+        if not self.patient_namespace:
+            object.__setattr__(self, "patient_namespace", self.name)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def labels(self) -> Pixels:
+        """float32 (N, C): 1, 0 or NaN where not stated."""
+        return self.table[list(self.pathologies)].to_numpy(np.float32)
+
+    @property
+    def has_gaze(self) -> npt.NDArray[np.bool_]:
+        """Bool (N,): images that somebody looked at."""
+        return np.zeros(len(self), bool) if self.gaze is None else self.gaze.counts() > 0
+
+    def size_of(self, row: int) -> tuple[int, int]:
+        """(height, width) of an image in original pixels."""
+        return int(self.table["height"].iat[row]), int(self.table["width"].iat[row])
+
+    def rows_of(self, split: str, cohorts: Sequence[str] = ()) -> npt.NDArray[np.int64]:
+        """The rows of a split, of all cohorts or of the named ones (after ``merge``)."""
+        keep = self.table["split"] == split
+        if cohorts and "cohort" in self.table:
+            keep &= self.table["cohort"].isin(list(cohorts))
+        return np.flatnonzero(keep.to_numpy())
+
+
+def merge(cohorts: Sequence[Cohort], pathologies: Sequence[str] | None = None) -> Cohort:
+    """All cohorts of a run as one, so that patients, rows and classes are common to all stages.
+
+    The table gains a column ``cohort``. With more than one cohort, image ids are prefixed by the
+    cohort's name and patient ids by its patient namespace. A label or an organ that a cohort does
+    not know is NaN there.
+
+    Args:
+        cohorts: at least one.
+        pathologies: the classes of the run; all that occur, in order of appearance, if None.
+
+    Raises:
+        DataError: if cohorts with exclusive and with multiple labels meet, or a class is unknown.
+    """
+    known = list(dict.fromkeys(name for cohort in cohorts for name in cohort.pathologies))
+    classes = list(pathologies) if pathologies is not None else known
+    unknown = [name for name in classes if name not in known]
+    if unknown:
+        raise DataError(f"label(s) {unknown} are in no cohort; known: {', '.join(known)}")
+    labelled = {cohort.exclusive for cohort in cohorts if cohort.pathologies}
+    if len(labelled) > 1:
+        raise DataError("cohorts with exclusive and with multiple labels cannot share a run")
+    organs = tuple(dict.fromkeys(name for cohort in cohorts for name in cohort.organs))
+    starts = np.cumsum([0, *(len(cohort) for cohort in cohorts)])
+    return Cohort(
+        name="+".join(cohort.name for cohort in cohorts),
+        table=_merged_table(cohorts, classes),
+        pathologies=tuple(classes),
+        images=_Joined([cohort.images for cohort in cohorts], starts),
+        exclusive=labelled == {True},
+        gaze=_merged_gaze(cohorts, starts),
+        organs=organs,
+        masks=_JoinedMasks(cohorts, starts, organs) if organs else None,
+        boxes=_merged_boxes(cohorts, starts, classes),
+        notes=[f"{cohort.name}: {note}" for cohort in cohorts for note in cohort.notes],
+    )
+
+
+def with_splits(cohort: Cohort, split: Sequence[str]) -> Cohort:
+    """The cohort with another split column."""
+    return replace(cohort, table=cohort.table.assign(split=list(split)))
+
+
+class _Joined:
+    def __init__(self, readers: Sequence[ImageReader], starts: npt.NDArray[np.int64]) -> None:
+        self.readers, self.starts = list(readers), starts
+
+    def locate(self, row: int) -> tuple[int, int]:
+        part = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return part, row - int(self.starts[part])
+
+    def __call__(self, row: int) -> Pixels:
+        part, local = self.locate(row)
+        return self.readers[part](local)
+
+
+class _JoinedMasks:
+    def __init__(
+        self, cohorts: Sequence[Cohort], starts: npt.NDArray[np.int64], organs: tuple[str, ...]
+    ) -> None:
+        self.cohorts, self.organs = list(cohorts), organs
+        self.joined = _Joined([cohort.images for cohort in cohorts], starts)
+
+    def __call__(self, row: int) -> Pixels:
+        part, local = self.joined.locate(row)
+        cohort = self.cohorts[part]
+        masks = np.full((len(self.organs), *cohort.size_of(local)), np.nan, np.float32)
+        if cohort.masks is not None:
+            masks[[self.organs.index(name) for name in cohort.organs]] = cohort.masks(local)
+        return masks
+
+
+def _merged_table(cohorts: Sequence[Cohort], classes: list[str]) -> pd.DataFrame:
+    parts = []
+    for cohort in cohorts:
+        part = cohort.table.assign(cohort=cohort.name)
+        if len(cohorts) > 1:
+            part["image_id"] = cohort.name + "/" + part["image_id"].astype(str)
+            part["patient_id"] = cohort.patient_namespace + "/" + part["patient_id"].astype(str)
+        for name in classes:
+            if name not in cohort.pathologies:
+                part[name] = np.nan
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _merged_gaze(cohorts: Sequence[Cohort], starts: npt.NDArray[np.int64]) -> GazeTable | None:
+    tables = [(start, c.gaze) for start, c in zip(starts, cohorts, strict=False) if c.gaze]
+    if not tables:
+        return None
+    pixels_per_degree = np.full(int(starts[-1]), np.nan)
+    parts = []
+    for start, gaze in tables:
+        pixels_per_degree[start : start + gaze.n_rows] = gaze.pixels_per_degree
+        part = gaze.frame()
+        parts.append(part.assign(row=part["row"] + start))
+    points = pd.concat(parts, ignore_index=True)[list(GAZE_COLUMNS)]
+    samples = all(gaze.samples for _, gaze in tables)
+    return GazeTable(points, int(starts[-1]), pixels_per_degree, samples=samples)
+
+
+def _merged_boxes(
+    cohorts: Sequence[Cohort], starts: npt.NDArray[np.int64], classes: list[str]
+) -> BoxTable | None:
+    if all(cohort.boxes is None for cohort in cohorts):
+        return None
+    known = np.zeros(int(starts[-1]), bool)
+    parts = []
+    for start, cohort in zip(starts, cohorts, strict=False):
+        if cohort.boxes is None:
+            continue
+        known[start : start + len(cohort)] = cohort.boxes.known
+        part = cohort.boxes.frame()
+        names = [cohort.pathologies[label] for label in part["label"]]
+        index = [classes.index(name) if name in classes else -1 for name in names]
+        part = part.assign(row=part["row"] + start, label=np.array(index, np.int64))
+        parts.append(part[part["label"] >= 0])
+    return BoxTable(pd.concat(parts, ignore_index=True), known)

@@ -1,0 +1,196 @@
+"""From a row of a cohort to a sample: pixels, valid, gaze, labels, masks and boxes on one grid.
+
+All randomness of a sample is a function of (seed, epoch, index, view), so results do not depend on
+the number of workers, on what was drawn before, or on a restart.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .batch import Sample
+from .cohort import Cohort
+from .config import AugmentConfig, GazeConfig
+from .density import Map, count_fixations, point_weights, render_density, sigma_pixels
+from .gaze import Gaze
+from .geometry import (
+    Augmentation,
+    Fit,
+    Frame,
+    augment_frame,
+    compose,
+    fit_frame,
+    map_boxes,
+    valid_pixels,
+    warp_pixels,
+)
+
+Key = tuple[int, int]
+Mask = npt.NDArray[np.bool_]
+
+
+class GazeDataset(Dataset[list[Sample]]):
+    """Samples of a cohort by ``(epoch, row)``.
+
+    Args:
+        cohort: the run's merged cohort.
+        size: (height, width) of the network grid.
+        seed: of the run.
+        fit: how a film is brought onto the grid.
+        gaze: recipe and readers.
+        augment: ranges; None for validation and test.
+        views: how many augmented views a row gives.
+        memory: bytes that fitted pixels may occupy; beyond it they are read again.
+    """
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        size: tuple[int, int],
+        seed: int = 0,
+        *,
+        fit: Fit = "pad",
+        gaze: GazeConfig | None = None,
+        augment: AugmentConfig | None = None,
+        views: int = 1,
+        memory: int = 1 << 29,
+    ) -> None:
+        self.cohort, self.size, self.seed, self.fit = cohort, size, seed, fit
+        self.gaze, self.augment, self.views = gaze or GazeConfig(), augment, views
+        self.recipe = self.gaze.resolved()
+        self._labels = torch.from_numpy(cohort.labels)
+        self._fitted: dict[int, Tensor] = {}
+        self._capacity = memory // (4 * size[0] * size[1])
+
+    def __len__(self) -> int:
+        return len(self.cohort)
+
+    def __getitem__(self, key: Key) -> list[Sample]:
+        epoch, row = key
+        return [self._sample(row, epoch, view) for view in range(self.views)]
+
+    def _sample(self, row: int, epoch: int, view: int) -> Sample:
+        rng = np.random.default_rng([self.seed, epoch, row, view])
+        original = self.cohort.size_of(row)
+        fitted = fit_frame(original, self.size, self.fit)
+        moved = np.eye(2, 3)
+        if self.augment is not None:
+            moved = augment_frame(self.size, _draw(self.augment, rng))
+        frame = compose(moved, fitted)
+        valid = valid_pixels(original, frame, self.size)
+        image = warp_pixels(self._pixels(row, fitted), moved, self.size)
+        if self.augment is not None:
+            image = _photometric(image, self.augment, rng)
+        saliency, fixations = self._gaze_maps(row, frame, valid[0].numpy(), rng)
+        boxes, box_labels, known = self._boxes(row, frame)
+        return {
+            "image": (image * valid).clamp(0, 1),
+            "valid": valid,
+            "frame": torch.from_numpy(frame).float(),
+            "saliency": saliency,
+            "fixations": fixations,
+            "labels": self._labels[row],
+            "anatomy": self._anatomy(row, frame),
+            "boxes": boxes,
+            "box_labels": box_labels,
+            "boxes_known": known,
+            "index": torch.tensor(row),
+            "image_id": str(self.cohort.table["image_id"].iat[row]),
+            "patient_id": str(self.cohort.table["patient_id"].iat[row]),
+        }
+
+    def _pixels(self, row: int, fitted: Frame) -> Tensor:
+        """Pixels on the grid before augmentation, kept in memory while there is room."""
+        if row in self._fitted:
+            return self._fitted[row]
+        pixels = warp_pixels(torch.from_numpy(self.cohort.images(row))[None], fitted, self.size)
+        if len(self._fitted) < self._capacity:
+            self._fitted[row] = pixels
+        return pixels
+
+    def _gaze_maps(
+        self, row: int, frame: Frame, valid: Mask, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        gaze = None if self.cohort.gaze is None else self.cohort.gaze.of(row)
+        density = None
+        if gaze is not None and len(gaze):
+            if self.gaze.readers == "sample":
+                readers = gaze.readers
+                gaze = gaze.of_reader(readers[int(rng.integers(len(readers)))])
+            density = self.density(row, gaze, frame, valid)
+        if gaze is None or density is None:
+            unknown = torch.full((1, *self.size), torch.nan)
+            return unknown, unknown.clone()
+        counts, _ = count_fixations(gaze.x, gaze.y, frame, valid)
+        return torch.from_numpy(density)[None].float(), torch.from_numpy(counts)[None].float()
+
+    def density(self, row: int, gaze: Gaze, frame: Frame, valid: Mask) -> Map | None:
+        """The density of some points of a row by the dataset's recipe, on the grid of ``valid``.
+
+        Returns:
+            float64 (H, W), or None if no point falls on the film.
+        """
+        name, original = str(self.cohort.table["image_id"].iat[row]), self.cohort.size_of(row)
+        degree = self.cohort.gaze.pixels_per_degree[row] if self.cohort.gaze else np.nan
+        sigma = sigma_pixels(self.recipe, original[0], float(degree), name)
+        parts = [gaze]
+        if self.gaze.readers == "mean":
+            parts = [gaze.of_reader(reader) for reader in gaze.readers]
+        maps = [
+            render_density(
+                part.x,
+                part.y,
+                point_weights(part, self.recipe.weight, name),
+                sigma,
+                frame,
+                original,
+                valid.shape,
+                valid,
+                border=self.recipe.border,
+                cut=self.recipe.cut,
+            )
+            for part in parts
+        ]
+        known = [density for density in maps if density is not None]
+        return np.mean(known, axis=0) if known else None
+
+    def _anatomy(self, row: int, frame: Frame) -> Tensor:
+        n_organs = len(self.cohort.organs)
+        if self.cohort.masks is None:
+            return torch.full((n_organs, *self.size), torch.nan)
+        masks = torch.from_numpy(self.cohort.masks(row))
+        unknown = masks.isnan().flatten(1).any(1)
+        moved = warp_pixels(masks.nan_to_num(0.0), frame, self.size).clamp(0, 1)
+        moved[unknown] = torch.nan
+        return moved
+
+    def _boxes(self, row: int, frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
+        if self.cohort.boxes is None:
+            return torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.tensor(False)
+        boxes, labels = self.cohort.boxes.of(row)
+        moved, kept = map_boxes(frame, boxes, self.size)
+        known = torch.tensor(bool(self.cohort.boxes.known[row]))
+        return torch.from_numpy(moved).float(), torch.from_numpy(labels[kept]), known
+
+
+def _draw(ranges: AugmentConfig, rng: np.random.Generator) -> Augmentation:
+    degrees, shift_x, shift_y = rng.uniform(-1, 1, 3)
+    return Augmentation(
+        degrees=float(degrees) * ranges.degrees,
+        scale=float(rng.uniform(*ranges.scale)),
+        shift=(float(shift_x) * ranges.shift, float(shift_y) * ranges.shift),
+        flip=ranges.flip and bool(rng.random() < 0.5),
+    )
+
+
+def _photometric(image: Tensor, ranges: AugmentConfig, rng: np.random.Generator) -> Tensor:
+    brightness, contrast = rng.uniform(-1, 1, 2)
+    mean = image.mean()
+    image = (image - mean) * (1 + ranges.contrast * contrast) + mean
+    image = image + ranges.brightness * brightness
+    if ranges.noise:
+        noise = rng.standard_normal(image.shape, np.float32)
+        image = image + ranges.noise * torch.from_numpy(noise)
+    return image

@@ -1,0 +1,104 @@
+"""Gaze as points: fixations or raw samples, kept in original pixels up to the last moment."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+
+GAZE_COLUMNS = ("row", "x", "y", "duration", "start", "reader")
+
+
+@dataclass(frozen=True)
+class Gaze:
+    """The points of one image, in time order within a reader.
+
+    Attributes:
+        x: (n,) horizontal position in original pixels, continuous: pixel i spans [i, i + 1).
+        y: (n,) vertical position, likewise.
+        duration: (n,) seconds; NaN where unknown.
+        start: (n,) seconds from the start of the reading; NaN where unknown.
+        reader: (n,) the name of who looked.
+    """
+
+    x: Floats
+    y: Floats
+    duration: Floats
+    start: Floats
+    reader: npt.NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def readers(self) -> list[str]:
+        """The distinct readers, sorted."""
+        return sorted({str(name) for name in self.reader})
+
+    def select(self, keep: npt.NDArray[np.bool_] | slice) -> "Gaze":
+        """The points where a mask (n,) is true, or those of a slice."""
+        return Gaze(
+            self.x[keep], self.y[keep], self.duration[keep], self.start[keep], self.reader[keep]
+        )
+
+    def of_reader(self, reader: str) -> "Gaze":
+        """The points of one reader."""
+        return self.select(self.reader == reader)
+
+
+class GazeTable:
+    """The gaze of a cohort, indexed by image row.
+
+    Args:
+        table: columns ``row`` (of the cohort's table), ``x``, ``y`` (original pixels, continuous),
+            ``duration``, ``start`` (seconds, NaN where unknown) and ``reader``; any order.
+        n_rows: number of images of the cohort.
+        pixels_per_degree: (n_rows,) original pixels per degree of visual angle, NaN unknown.
+        samples: true for raw samples of an eye tracker, false for fixations.
+    """
+
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        n_rows: int,
+        pixels_per_degree: Floats | None = None,
+        *,
+        samples: bool = False,
+    ) -> None:
+        table = table.sort_values(["row", "reader", "start"], kind="stable", na_position="first")
+        self.samples = samples
+        self.pixels_per_degree = (
+            np.full(n_rows, np.nan) if pixels_per_degree is None else pixels_per_degree
+        )
+        self._all = Gaze(
+            *(table[name].to_numpy(np.float64) for name in GAZE_COLUMNS[1:5]),
+            table["reader"].astype(str).to_numpy(object),
+        )
+        rows = table["row"].to_numpy(np.int64)
+        self._offsets = np.searchsorted(rows, np.arange(n_rows + 1))
+
+    @property
+    def n_rows(self) -> int:
+        """Number of images of the cohort."""
+        return len(self._offsets) - 1
+
+    @property
+    def n_points(self) -> int:
+        """Number of points over all images."""
+        return len(self._all)
+
+    def counts(self) -> npt.NDArray[np.int64]:
+        """(n_rows,) number of points an image."""
+        return np.diff(self._offsets)
+
+    def of(self, row: int) -> Gaze:
+        """The points of the image in ``row``, sorted by reader and time; may be empty."""
+        return self._all.select(slice(self._offsets[row], self._offsets[row + 1]))
+
+    def frame(self) -> pd.DataFrame:
+        """All points as a table with the columns of ``GAZE_COLUMNS``."""
+        rows = np.repeat(np.arange(self.n_rows), self.counts())
+        values = (rows, *(getattr(self._all, name) for name in GAZE_COLUMNS[1:]))
+        return pd.DataFrame(dict(zip(GAZE_COLUMNS, values, strict=True)))

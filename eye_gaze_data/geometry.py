@@ -1,0 +1,186 @@
+"""Geometry: one affine map from original to network pixels moves everything together.
+
+Coordinates are continuous: pixel i spans [i, i + 1), its centre is i + 0.5. A frame is a (2, 3)
+float64 matrix; ``frame @ (x, y, 1)`` gives network coordinates. torchvision resizes the pixels
+(antialiased); the remaining affine map is a single ``grid_sample``, because torchvision's own
+transforms flip key points one pixel off and clamp them at the border.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as tv
+
+from .errors import ConfigError
+
+Frame = npt.NDArray[np.float64]
+Fit = Literal["pad", "crop", "stretch"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One draw of the geometric augmentation, in network pixels about the image centre.
+
+    Attributes:
+        degrees: rotation, clockwise on the screen.
+        scale: above 1 enlarges.
+        shift: (x, y) as a fraction of the network width and height.
+        flip: mirror left and right (the heart has a side: off unless asked for).
+    """
+
+    degrees: float = 0.0
+    scale: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    flip: bool = False
+
+
+def fit_frame(original: tuple[int, int], size: tuple[int, int], fit: Fit = "pad") -> Frame:
+    """The frame that brings an image onto the network grid.
+
+    Args:
+        original: (height, width) of the image in pixels.
+        size: (height, width) of the network grid.
+        fit: ``pad`` keeps the aspect and shows the whole film, centred; ``crop`` keeps the aspect
+            and fills the grid; ``stretch`` fills the grid and changes the aspect.
+    """
+    ratio = np.array([size[1] / original[1], size[0] / original[0]])
+    if fit != "stretch":
+        ratio = np.full(2, ratio.min() if fit == "pad" else ratio.max())
+    shift = (np.array([size[1], size[0]]) - ratio * np.array([original[1], original[0]])) / 2
+    return np.array([[ratio[0], 0.0, shift[0]], [0.0, ratio[1], shift[1]]])
+
+
+def augment_frame(size: tuple[int, int], draw: Augmentation) -> Frame:
+    """The map of an augmentation, network to network pixels, about the grid's centre."""
+    height, width = size
+    angle = math.radians(draw.degrees)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    linear = draw.scale * turn @ np.diag([-1.0 if draw.flip else 1.0, 1.0])
+    centre = np.array([width / 2, height / 2])
+    shift = centre - linear @ centre + np.array([draw.shift[0] * width, draw.shift[1] * height])
+    return np.column_stack([linear, shift])
+
+
+def compose(outer: Frame, inner: Frame) -> Frame:
+    """The frame that applies ``inner`` first, then ``outer``."""
+    linear = outer[:, :2] @ inner[:, :2]
+    return np.column_stack([linear, outer[:, :2] @ inner[:, 2] + outer[:, 2]])
+
+
+def invert(frame: Frame) -> Frame:
+    """The frame that undoes another: it takes predictions and boxes back to original pixels."""
+    linear = np.linalg.inv(frame[:, :2])
+    return np.column_stack([linear, -linear @ frame[:, 2]])
+
+
+def map_points(frame: Frame, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Frame, Frame]:
+    """The points (n,) after a frame, as two arrays (n,)."""
+    points = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)])
+    moved = frame[:, :2] @ points + frame[:, 2:]
+    return moved[0], moved[1]
+
+
+def map_boxes(
+    frame: Frame, boxes: npt.NDArray[np.float64], size: tuple[int, int], keep_area: float = 0.1
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Boxes after a frame: the upright box about the moved corners, clipped to the grid.
+
+    Args:
+        frame: original to network pixels.
+        boxes: (n, 4) x1, y1, x2, y2 in original pixels.
+        size: (height, width) of the network grid.
+        keep_area: a box that keeps less than this share of its area inside the grid is dropped.
+
+    Returns:
+        The boxes that are left (k, 4), and which of the n they are.
+    """
+    corners_x = boxes[:, [0, 2, 2, 0]].ravel()
+    corners_y = boxes[:, [1, 1, 3, 3]].ravel()
+    x, y = (values.reshape(-1, 4) for values in map_points(frame, corners_x, corners_y))
+    moved = np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], 1)
+    limit = np.array([size[1], size[0], size[1], size[0]], np.float64)
+    clipped = np.clip(moved, 0, limit)
+    sides, whole = clipped[:, 2:] - clipped[:, :2], moved[:, 2:] - moved[:, :2]
+    keep = (sides > 0).all(1) & (sides.prod(1) >= keep_area * whole.prod(1))
+    return clipped[keep], keep
+
+
+def scales(frame: Frame) -> tuple[float, float]:
+    """How much a frame enlarges along the original x and y axes.
+
+    Raises:
+        ConfigError: if the frame shears, for then a round Gaussian does not stay one.
+    """
+    across, down = frame[:, 0], frame[:, 1]
+    scale_x, scale_y = float(np.hypot(*across)), float(np.hypot(*down))
+    upright = max(abs(frame[0, 1]), abs(frame[1, 0])) < 1e-9 * max(scale_x, scale_y)
+    similar = abs(scale_x - scale_y) < 1e-6 * scale_x and abs(across @ down) < 1e-6 * scale_x**2
+    if not (upright or similar):
+        raise ConfigError(
+            f"a frame must scale and rotate without shear, found {frame.tolist()}; "
+            "use fit 'pad' or 'crop' together with rotation"
+        )
+    return scale_x, scale_y
+
+
+def warp_pixels(
+    pixels: Tensor, frame: Frame, size: tuple[int, int], *, mode: str = "bilinear"
+) -> Tensor:
+    """Pixels on the network grid, antialiased; zero outside the film.
+
+    Args:
+        pixels: float (C, H0, W0) in original pixels.
+        frame: original to network pixels.
+        size: (height, width) of the network grid.
+        mode: ``bilinear``, or ``nearest`` for masks that must stay 0 and 1.
+
+    Returns:
+        float (C, H, W).
+    """
+    height, width = pixels.shape[-2:]
+    scale_x, scale_y = (float(np.hypot(*frame[:, axis])) for axis in (0, 1))
+    small = [max(1, round(height * min(1.0, scale_y))), max(1, round(width * min(1.0, scale_x)))]
+    if small != [height, width] and mode == "bilinear":
+        pixels = tv.resize(pixels, small, antialias=True)
+        shrink = np.diag([width / small[1], height / small[0]])
+        frame = compose(frame, np.column_stack([shrink, np.zeros(2)]))
+        height, width = small
+    if size == (height, width) and np.allclose(frame, np.eye(2, 3), atol=1e-9):
+        return pixels
+    return _sample(pixels, invert(frame), size, mode)
+
+
+def valid_pixels(original: tuple[int, int], frame: Frame, size: tuple[int, int]) -> Tensor:
+    """Bool (1, H, W): network pixels whose centre falls on the film."""
+    x, y = grid_centres(invert(frame), size)
+    inside = (x >= 0) & (x < original[1]) & (y >= 0) & (y < original[0])
+    return torch.from_numpy(inside)[None]
+
+
+def grid_centres(back: Frame, size: tuple[int, int]) -> tuple[Frame, Frame]:
+    """The centres of all grid pixels after the map ``back``, as two arrays (H, W)."""
+    rows, columns = np.mgrid[0 : size[0], 0 : size[1]] + 0.5
+    x, y = map_points(back, columns.ravel(), rows.ravel())
+    return x.reshape(size), y.reshape(size)
+
+
+def _sample(pixels: Tensor, back: Frame, size: tuple[int, int], mode: str) -> Tensor:
+    height, width = pixels.shape[-2:]
+    x, y = grid_centres(back, size)
+    grid = np.stack([2 * x / width - 1, 2 * y / height - 1], -1)
+    moved = F.grid_sample(
+        pixels[None].float(),
+        torch.from_numpy(grid[None]).float(),
+        mode=mode,
+        # The film's last row must not fade into the padding: what is off film is set to zero below.
+        padding_mode="border",
+        align_corners=False,
+    )[0]
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return moved * torch.from_numpy(inside)

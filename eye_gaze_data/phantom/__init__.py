@@ -1,0 +1,22 @@
+"""A phantom cohort: radiographs drawn by physics, with findings and readers known exactly."""
+
+from .cohort import ORGANS, PhantomFilms, PhantomImages, PhantomMasks, phantom_cohort
+from .config import CLASSES, FINDINGS, PhantomConfig
+from .film import Film, draw_film, organ_masks, render
+from .findings import Finding
+
+__all__ = [
+    "CLASSES",
+    "FINDINGS",
+    "ORGANS",
+    "Film",
+    "Finding",
+    "PhantomConfig",
+    "PhantomFilms",
+    "PhantomImages",
+    "PhantomMasks",
+    "draw_film",
+    "organ_masks",
+    "phantom_cohort",
+    "render",
+]

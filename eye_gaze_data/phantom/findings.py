@@ -1,0 +1,170 @@
+"""Six findings: where each lies, the box about it, and where it draws the eye."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .anatomy import LEFT, RIGHT, Anatomy
+from .config import FINDINGS
+
+Box = tuple[float, float, float, float]
+# Share of the severity that a reader sees: how well each finding stands out.
+_SALIENCE = dict(zip(FINDINGS, (0.95, 1.0, 1.0, 0.85, 0.85, 0.85), strict=True))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding of a film, in body centimetres (see physics).
+
+    Attributes:
+        kind: one of ``FINDINGS``.
+        severity: in (0, 1].
+        conspicuity: in [0, 1], how easily a reader sees it.
+        side: -1 the patient's right, 1 the left, 0 both or neither.
+        centre: x and y, for those that lie somewhere in a lung.
+        axes: half-axes, likewise.
+        seed: of what is drawn at random within it.
+    """
+
+    kind: str
+    severity: float
+    conspicuity: float
+    side: int = 0
+    centre: tuple[float, float] = (0.0, 0.0)
+    axes: tuple[float, float] = (0.0, 0.0)
+    seed: tuple[int, ...] = (0,)
+
+
+def draw_finding(
+    kind: str, severity: float, anatomy: Anatomy, rng: np.random.Generator, *, frontal: bool
+) -> Finding:
+    """Draw side, place and shape of a finding.
+
+    Args:
+        kind: one of ``FINDINGS``.
+        severity: in (0, 1].
+        anatomy: the patient's, without findings.
+        rng: drawn from the same number of times for every kind.
+        frontal: an AP film, on which findings stand out less.
+    """
+    side = RIGHT if rng.random() < 0.5 else LEFT
+    u, v, stretch, seen = rng.random(), rng.random(), rng.uniform(0.85, 1.2), rng.normal(0, 0.12)
+    seed = tuple(int(word) for word in rng.integers(0, 2**31, 2))
+    salience = _SALIENCE[kind] * (0.85 if frontal else 1.0)
+    conspicuity = float(np.clip(salience * severity * np.exp(seen) + 0.1, 0.05, 1.0))
+    if kind in ("Cardiomegaly", "Edema"):
+        return Finding(kind, severity, conspicuity, seed=seed)
+    if kind not in ("Consolidation", "Nodule"):
+        return Finding(kind, severity, conspicuity, side, seed=seed)
+    radius = 0.45 + 1.3 * severity if kind == "Nodule" else 2.4 + 2.0 * severity
+    axes = (radius, radius) if kind == "Nodule" else (radius * stretch, radius / stretch)
+    return Finding(kind, severity, conspicuity, side, _place(anatomy, side, u, v, axes), axes, seed)
+
+
+def _place(
+    anatomy: Anatomy, side: int, u: float, v: float, axes: tuple[float, float]
+) -> tuple[float, float]:
+    """A centre in the lung that keeps a shape clear of apex, chest wall and diaphragm."""
+    top, bottom = anatomy.apex + 2.0 + axes[1], anatomy.dome(side) - 0.4 - axes[1]
+    y = top + v * max(bottom - top, 0.1)
+    inner = 3.6 + 0.5 * axes[0]
+    if side == LEFT:
+        # Beside the heart, not behind it.
+        inner = max(inner, _heart_edge(anatomy, y) + 0.4 * axes[0])
+    outer = anatomy.lateral(y) - 0.5 - axes[0]
+    x = inner + u * (outer - inner) if outer > inner else (inner + outer) / 2
+    return side * x, y
+
+
+def _heart_edge(anatomy: Anatomy, y: float) -> float:
+    x1, y1, x2, y2 = anatomy.heart_box
+    height = (y - (y1 + y2) / 2) / ((y2 - y1) / 2)
+    middle = (x1 + x2) / 2
+    return middle + (x2 - middle) * float(np.sqrt(max(0.0, 1 - height**2)))
+
+
+def enlarged_heart(severity: float) -> float:
+    """The cardiothoracic ratio of cardiomegaly: 0.52 where it is mild, 0.60 at its worst."""
+    return 0.49 + 0.11 * severity
+
+
+def effusion_level(finding: Finding, anatomy: Anatomy) -> tuple[float, float]:
+    """Heights of the fluid's surface at the chest wall and beside the heart."""
+    angle = anatomy.dome_at(finding.side, anatomy.half_width - 0.6)
+    lateral = angle - 1.2 - 7.8 * finding.severity
+    return lateral, lateral + 2.2 + 1.6 * (1 - finding.severity)
+
+
+def retreat(finding: Finding) -> tuple[float, float, float]:
+    """How far air holds the lung off the wall at the apex, laterally, and how far down."""
+    severity = finding.severity
+    return 0.6 + 2.8 * severity, 0.5 + 2.4 * severity, 6.0 + 11.0 * severity
+
+
+def boxes_of(finding: Finding, anatomy: Anatomy) -> list[Box]:
+    """The body boxes x1, y1, x2, y2 about a finding; edema has one on each side.
+
+    Args:
+        finding: of a film.
+        anatomy: of the film, heart enlarged if it is.
+    """
+    if finding.kind == "Cardiomegaly":
+        return [anatomy.heart_box]
+    if finding.kind == "Edema":
+        width = 5.6 * anatomy.width
+        return [_sided(side, width - 3.9, -5.2, width + 4.3, 7.4) for side in (RIGHT, LEFT)]
+    if finding.kind in ("Consolidation", "Nodule"):
+        (x, y), (half_x, half_y) = finding.centre, finding.axes
+        margin = 1.1
+        return [
+            (x - margin * half_x, y - margin * half_y, x + margin * half_x, y + margin * half_y)
+        ]
+    if finding.kind == "Effusion":
+        lateral, _ = effusion_level(finding, anatomy)
+        angle = anatomy.dome_at(finding.side, anatomy.half_width - 0.6)
+        inner = 10.5 - 6.5 * finding.severity
+        return [_sided(finding.side, inner, lateral + 0.6, anatomy.half_width, angle + 0.8)]
+    apical, _, reach = retreat(finding)
+    bottom = anatomy.apex + apical + 0.62 * reach
+    axis, _ = anatomy.lung_axis(anatomy.apex + apical)
+    return [_sided(finding.side, axis - 2.2, anatomy.apex, anatomy.lateral(bottom), bottom)]
+
+
+def attractors(finding: Finding, anatomy: Anatomy) -> list[tuple[float, float, float, float]]:
+    """Where a finding draws the eye: x, y, spread (body centimetres) and weight."""
+    boxes = boxes_of(finding, anatomy)
+    x1, y1, x2, y2 = boxes[0]
+    side = finding.side
+    if finding.kind == "Cardiomegaly":
+        # Its borders tell its size: the apex most, the right border less.
+        return [
+            (x2 - 0.14 * (x2 - x1), y1 + 0.66 * (y2 - y1), 1.1, 0.5),
+            (x1 + 0.12 * (x2 - x1), y1 + 0.52 * (y2 - y1), 1.1, 0.25),
+            ((x1 + x2) / 2, (y1 + y2) / 2, 1.6, 0.25),
+        ]
+    if finding.kind == "Edema":
+        places = ((5.0, -1.0, 0.5), (6.5, 3.5, 0.3), (4.2, 5.5, 0.2))
+        return [(s * x, y, 1.3, weight / 2) for s in (RIGHT, LEFT) for x, y, weight in places]
+    if finding.kind == "Effusion":
+        wall = x2 if side == LEFT else x1
+        level, middle = y1 + 0.25 * (y2 - y1), (x1 + x2) / 2
+        return [
+            (wall - side * 1.6, level + 1.0, 1.0, 0.4),
+            (middle, y1 + 0.45 * (y2 - y1), 1.3, 0.35),
+            (wall - side * 1.8, y2 - 1.4, 0.9, 0.25),
+        ]
+    if finding.kind == "Pneumothorax":
+        line = y1 + retreat(finding)[0]
+        edge = x2 - 2.2 if side == LEFT else x1 + 2.2
+        return [
+            ((x1 + x2) / 2, line, 1.0, 0.5),
+            ((x1 + x2) / 2 + side * 1.4, line + 1.6, 0.9, 0.25),
+            (edge, y2 - 1.8, 0.9, 0.25),
+        ]
+    spread = max(0.35 * min(finding.axes), 0.45)
+    return [(*finding.centre, spread, 1.0)]
+
+
+def _sided(side: int, inner: float, top: float, outer: float, bottom: float) -> Box:
+    left, right = sorted((side * inner, side * outer))
+    return left, top, right, bottom

@@ -1,0 +1,75 @@
+"""Splits by patient: where a patient goes depends on the seed and the patient alone."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from .cohort import SPLITS, Cohort
+from .errors import ConfigError, DataError
+
+
+def split_by_patient(
+    patients: Sequence[str], fractions: Mapping[str, float], seed: int = 0
+) -> list[str]:
+    """The split of each row, the same for all rows of a patient.
+
+    A patient's place is a hash of seed and id, so adding patients moves nobody, and two cohorts
+    that share patients split them alike. The shares are met in expectation.
+
+    Args:
+        patients: patient id of each row.
+        fractions: share of each split, at most 1 in all; the rest is left unused.
+        seed: draws another split.
+
+    Raises:
+        ConfigError: if the fractions are not shares.
+    """
+    if not fractions or min(fractions.values()) < 0 or sum(fractions.values()) > 1 + 1e-9:
+        raise ConfigError(f"split fractions must be shares that sum to at most 1, got {fractions}")
+    names = [*fractions, ""]
+    edges = np.cumsum(list(fractions.values()))
+    edges[-1] = 1.0 if abs(edges[-1] - 1) < 1e-9 else edges[-1]
+    places = np.array([_place(str(patient), seed) for patient in patients])
+    return [names[i] for i in np.searchsorted(edges, places, side="right")]
+
+
+def check_splits(cohort: Cohort) -> None:
+    """Refuse a cohort in which a patient stands in two splits.
+
+    Raises:
+        DataError: naming the patients, the splits, and images on both sides.
+    """
+    table = cohort.table[cohort.table["split"] != ""]
+    wrong = sorted(set(table["split"]) - set(SPLITS))
+    if wrong:
+        first = table[table["split"] == wrong[0]]["image_id"].iloc[0]
+        raise DataError(
+            f"cohort '{cohort.name}': split must be one of {', '.join(SPLITS)} or empty, "
+            f"found {wrong} (image '{first}')"
+        )
+    pairs = table[["patient_id", "split"]].drop_duplicates()
+    torn = pairs["patient_id"][pairs["patient_id"].duplicated()].unique()
+    if len(torn):
+        rows = table[table["patient_id"] == torn[0]]
+        images = ", ".join(
+            f"'{image}' in {split}"
+            for image, split in rows.drop_duplicates("split")[["image_id", "split"]].to_numpy()
+        )
+        raise DataError(
+            f"cohort '{cohort.name}': {len(torn)} patient(s) stand in two splits, e.g. "
+            f"'{torn[0]}': {images}. Split by patient: leave the split column out and gazedx does"
+        )
+
+
+def split_table(cohort: Cohort) -> pd.DataFrame:
+    """What ``splits.csv`` holds: cohort, image, patient and split of each row."""
+    table = cohort.table
+    named = table if "cohort" in table else table.assign(cohort=cohort.name)
+    return named[["cohort", "image_id", "patient_id", "split"]]
+
+
+def _place(patient: str, seed: int) -> float:
+    digest = hashlib.sha256(f"{seed}|{patient}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

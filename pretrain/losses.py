@@ -1,0 +1,69 @@
+"""Contrastive losses."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def label_pairs(
+    labels: Float[Tensor, "b c"], index: Tensor | None = None, jaccard: float = 0.5
+) -> tuple[Bool[Tensor, "b b"], Bool[Tensor, "b b"]]:
+    """Which rows of a batch are alike by their labels, and which are not.
+
+    Two rows are alike if their sets of findings overlap with a Jaccard index of at least
+    ``jaccard``, or if both have no finding; they are unlike if the sets are disjoint and not both
+    empty. In between they are neither. A row with an unstated label is compared with nobody but
+    other views of its own image.
+
+    Args:
+        labels: 1, 0 or NaN.
+        index: (B,) which image a row shows; views of one image are alike.
+        jaccard: threshold.
+
+    Returns:
+        alike and unlike, both symmetric; nobody is alike or unlike to itself.
+    """
+    stated = ~labels.isnan().any(1)
+    comparable = stated[:, None] & stated[None]
+    findings = labels.nan_to_num(0)
+    both = findings @ findings.T
+    either = findings.sum(1)[:, None] + findings.sum(1)[None] - both
+    normal = either == 0
+    alike = comparable & (normal | (both >= jaccard * either))
+    unlike = comparable & (both == 0) & ~normal
+    if index is not None:
+        same_image = index[:, None] == index[None]
+        alike, unlike = alike | same_image, unlike & ~same_image
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    return alike & ~itself, unlike & ~itself
+
+
+def triplet_loss(
+    embeddings: Float[Tensor, "b d"],
+    alike: Bool[Tensor, "b b"],
+    unlike: Bool[Tensor, "b b"],
+    margin: float = 1.0,
+) -> Float[Tensor, " n"]:
+    """The hinge of every active triplet: ``max(0, |a - p| - |a - n| + margin)``, where positive.
+
+    All valid triplets of the batch are formed at once; the mean over the active ones is the loss
+    (main system, section 3, which recommends it over the released code's sum).
+
+    Args:
+        embeddings: one row an image or view.
+        alike: (anchor, positive).
+        unlike: (anchor, negative).
+        margin: of the hinge.
+
+    Returns:
+        (n,) the values of the n active triplets; empty if none is active.
+    """
+    distance = pairwise_distance(embeddings)
+    hinge = distance[:, :, None] - distance[:, None, :] + margin
+    active = alike[:, :, None] & unlike[:, None, :] & (hinge > 0)
+    return hinge[active]
+
+
+def pairwise_distance(embeddings: Float[Tensor, "b d"]) -> Float[Tensor, "b b"]:
+    """Euclidean distances; the gradient is zero, not infinite, where two rows are equal."""
+    return torch.cdist(embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist")

@@ -1,0 +1,20 @@
+"""Attention modules, one file a paper; both tasks read the one feature pyramid they act on."""
+
+from . import reference as _reference  # noqa: F401 - fills the registry
+from .contract import AttentionContext, AttentionModule, AttentionOutput, to_density
+from .registry import build, names, register
+from .sites import AttentionSite, build_sites, find_site, requirements
+
+__all__ = [
+    "AttentionContext",
+    "AttentionModule",
+    "AttentionOutput",
+    "AttentionSite",
+    "build",
+    "build_sites",
+    "find_site",
+    "names",
+    "register",
+    "requirements",
+    "to_density",
+]

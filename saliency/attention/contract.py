@@ -1,0 +1,83 @@
+"""What every attention module takes and gives, whichever paper it comes from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+Features = Tensor | list[Tensor]
+Requirement = Literal["anatomy", "class_maps", "paired_view", "pyramid", "labels"]
+
+
+@dataclass(frozen=True)
+class AttentionContext:
+    """What is known beside the features; every field may be missing.
+
+    Attributes:
+        anatomy: (B, M, H, W) organ masks in [0, 1], NaN planes where not annotated.
+        organs: the M names of the planes.
+        class_maps: per pyramid level (B, K, h, w), non-negative maps of the classes.
+        pairs: (P, 2) rows of the batch that show one image in two views.
+        view_transform: (P, 2, 3) affine map from the first view's network pixels to the second's.
+        labels: (B, C), 1, 0 or NaN; only for modules that compute a loss of their own.
+    """
+
+    anatomy: Tensor | None = None
+    organs: tuple[str, ...] = ()
+    class_maps: tuple[Tensor, ...] | None = None
+    pairs: Tensor | None = None
+    view_transform: Tensor | None = None
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class AttentionOutput:
+    """What a module gives.
+
+    Attributes:
+        features: of the same structure and shapes as the input.
+        maps: named activations (B, K or 1, h, w), not normalised; ``to_density`` alone does that.
+        logits: (B, K) image-level logits, or None.
+        losses: named auxiliary losses, reduced to a scalar, not weighted.
+    """
+
+    features: Features
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+    logits: Tensor | None = None
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class AttentionModule(nn.Module):
+    """Base of all attention modules.
+
+    Attributes:
+        requires: what of the context, or which kind of features, the module cannot do without.
+            ``pyramid`` stands for a list of feature maps; without it a module gets one map.
+    """
+
+    requires: ClassVar[frozenset[Requirement]] = frozenset()
+
+    def forward(self, features: Features, context: AttentionContext) -> AttentionOutput:
+        """Attend to ``features``; shapes are kept."""
+        raise NotImplementedError
+
+
+def to_density(attention: Tensor, valid: Tensor | None = None) -> Tensor:
+    """An attention map as a density: negative values cut off, divided by the sum.
+
+    Args:
+        attention: (B, K, h, w) activations.
+        valid: bool (B, 1, h, w) film, or None for all pixels.
+
+    Returns:
+        (B, K, h, w), summing to 1 in each plane; uniform over the film where nothing is positive.
+    """
+    weights = attention.clamp_min(0)
+    film = (
+        weights.new_ones(weights.shape) if valid is None else valid.to(weights).expand_as(weights)
+    )
+    weights = weights * film
+    mass = weights.sum((2, 3), keepdim=True)
+    uniform = film / film.sum((2, 3), keepdim=True)
+    return (weights / mass.where(mass > 0, mass.new_ones(()))).where(mass > 0, uniform)

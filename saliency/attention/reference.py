@@ -1,0 +1,51 @@
+"""Reference blocks that users compare with, from timm."""
+
+from timm.layers import SEModule
+from timm.layers.cbam import CbamModule
+from torch import Tensor, nn
+
+from .contract import AttentionContext, AttentionModule, AttentionOutput, Features
+from .registry import register
+
+
+class _Block(AttentionModule):
+    """A block of timm that maps features to features of the same shape."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, features: Features, context: AttentionContext) -> AttentionOutput:
+        """The block's features; the change of magnitude is exported as a map."""
+        del context
+        if not isinstance(features, Tensor):
+            raise TypeError("expected one feature map, found a list")
+        out = self.block(features)
+        return AttentionOutput(out, {"magnitude": out.abs().mean(1, keepdim=True)})
+
+
+@register("se")
+class SqueezeExcitation(_Block):
+    """Squeeze-and-excitation (Hu et al., CVPR 2018), timm's ``SEModule``.
+
+    Args:
+        channels: of the features.
+        reduction: of the bottleneck.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__(SEModule(channels, rd_ratio=1 / reduction, rd_divisor=1))
+
+
+@register("cbam")
+class ConvolutionalBlockAttention(_Block):
+    """Channel, then spatial attention (Woo et al., ECCV 2018), timm's ``CbamModule``.
+
+    Args:
+        channels: of the features.
+        reduction: of the channel bottleneck.
+        kernel_size: of the spatial convolution.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16, kernel_size: int = 7) -> None:
+        super().__init__(CbamModule(channels, 1 / reduction, spatial_kernel_size=kernel_size))

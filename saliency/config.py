@@ -1,0 +1,58 @@
+"""What a config says of optimisers, schedules and attention; pydantic alone, quick to import."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class AttentionConfig(BaseModel):
+    """One entry of a model's ``attention`` list.
+
+    Attributes:
+        use: name of the module.
+        at: glob over the sites of the network, e.g. ``skip.*``.
+        options: of the module.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    use: str
+    at: str
+    options: dict[str, Any] = {}
+
+
+class OptimiserConfig(BaseModel):
+    """The optimiser of a stage."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = Field(default=1e-4, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    clip: float | None = Field(default=None, gt=0)
+
+
+class ScheduleConfig(BaseModel):
+    """The learning rate over a stage.
+
+    Attributes:
+        name: ``constant``; ``cosine`` down to ``final`` of the rate; ``plateau``, which multiplies
+            by ``factor`` after ``patience`` epochs without a better monitored value.
+        warmup: share of the stage during which the rate rises linearly (constant and cosine).
+        final: last rate of the cosine, relative.
+        factor: of the plateau.
+        patience: of the plateau, in epochs.
+        reload_best: at a plateau go back to the best weights and the optimiser's state with them.
+        stop_below: end the stage when the rate falls below it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["constant", "cosine", "plateau"] = "constant"
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    final: float = Field(default=0.01, ge=0, le=1)
+    factor: float = Field(default=0.1, gt=0, lt=1)
+    patience: int = Field(default=40, ge=1)
+    reload_best: bool = False
+    stop_below: float = Field(default=0.0, ge=0)

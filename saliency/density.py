@@ -1,0 +1,29 @@
+"""Between logits and densities over the film."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def log_density(
+    logits: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 1 h w"]:
+    """Log-softmax over the pixels of the film, in float32 or better.
+
+    Args:
+        logits: saliency logits.
+        valid: film; with none at all in an image every pixel counts.
+
+    Returns:
+        log density; minus infinity on padding.
+    """
+    logits = logits.float() if logits.dtype in {torch.float16, torch.bfloat16} else logits
+    masked = logits.masked_fill(~valid, -torch.inf)
+    return masked.flatten(1).log_softmax(1).view_as(logits)
+
+
+def density(
+    logits: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 1 h w"]:
+    """Softmax over the pixels of the film: sums to 1 there and is 0 on padding."""
+    return log_density(logits, valid).exp()

@@ -1,0 +1,66 @@
+"""Losses of the gaze density. Rows without gaze are left out before anything is computed."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from .density import density, log_density
+
+
+def kl_divergence_loss(
+    logits: Float[Tensor, "b 1 h w"],
+    saliency: Float[Tensor, "b 1 h w"],
+    valid: Bool[Tensor, "b 1 h w"],
+) -> Float[Tensor, " n"]:
+    """KL divergence from the predicted to the true density, one value a row with gaze.
+
+    ``sum_j g_j (ln g_j - ln p_j)``, natural logarithm, ``0 ln 0 = 0``, no epsilon: the released
+    code's loss (main system, section 2) with the softmax over the film only.
+
+    Args:
+        logits: saliency logits.
+        saliency: true density; rows of NaN have no gaze and are skipped.
+        valid: film.
+
+    Returns:
+        (n,) the divergence in nats of the n rows with gaze; empty if there are none.
+    """
+    logits, saliency, valid = _with_gaze(logits, saliency, valid)
+    log_prediction = log_density(logits, valid)
+    # Padding has no mass; a finite stand-in keeps 0 * inf out of value and gradient.
+    log_prediction = log_prediction.masked_fill(~valid, 0.0)
+    return (torch.special.xlogy(saliency, saliency) - saliency * log_prediction).flatten(1).sum(1)
+
+
+def correlation_loss(
+    logits: Float[Tensor, "b 1 h w"],
+    saliency: Float[Tensor, "b 1 h w"],
+    valid: Bool[Tensor, "b 1 h w"],
+) -> Float[Tensor, " n"]:
+    """One minus Pearson's correlation over the film, one value a row with gaze.
+
+    Args:
+        logits: saliency logits.
+        saliency: true density; rows of NaN are skipped.
+        valid: film.
+
+    Returns:
+        (n,) in [0, 2]; 1 where a map is constant.
+    """
+    logits, saliency, valid = _with_gaze(logits, saliency, valid)
+    weight = valid.flatten(1).to(saliency.dtype)
+    count = weight.sum(1, keepdim=True)
+
+    def centred(values: Tensor) -> Tensor:
+        # Densities are of the size of 1 / pixels: scaled to mean 1, their products stay normal.
+        flat = values.flatten(1) * count
+        return (flat - (flat * weight).sum(1, keepdim=True) / count) * weight
+
+    prediction, truth = centred(density(logits, valid)), centred(saliency)
+    spread = prediction.square().sum(1) * truth.square().sum(1)
+    return 1 - (prediction * truth).sum(1) / spread.clamp_min(1e-12).sqrt()
+
+
+def _with_gaze(logits: Tensor, saliency: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    known = ~saliency[:, 0, 0, 0].isnan()
+    return logits[known], saliency[known], valid[known]

@@ -1,0 +1,76 @@
+"""Encoder B: residual blocks with squeeze-and-excitation (main system, section 1.3)."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .encoders import Refine, keep
+
+
+class ResSEBlock(nn.Module):
+    """Two 3x3 convolutions beside a 3x3 shortcut, then channels weighed by their mean.
+
+    ``out = ReLU(BN(Conv(ReLU(BN(Conv(x))))) + Conv(x))``, times
+    ``sigmoid(Linear(ReLU(Linear(mean(out)))))``. Convolutions have a bias, the linear maps none.
+    The shortcut is a 3x3 convolution without norm, as in the released code; a strided 1x1 on the
+    grey image would meet a fault of oneDNN, too.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        reduction: of the bottleneck of the squeeze.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 3, padding=1),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        squeezed = max(1, out_channels // reduction)
+        self.excitation = nn.Sequential(
+            nn.Linear(out_channels, squeezed, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Linear(squeezed, out_channels, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, features: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h w"]:
+        """Same height and width, ``out_channels`` channels."""
+        out = F.relu(self.residual(features) + self.shortcut(features))
+        weight = self.excitation(out.mean((2, 3)))
+        return out * weight[:, :, None, None]
+
+
+class ResSEEncoder(nn.Module):
+    """Stages of ``ResSEBlock`` with 2x2 max-pooling between them; level 1 is full resolution.
+
+    Args:
+        widths: channels of each stage.
+        in_channels: channels of the image.
+        reduction: of the squeeze in each block.
+    """
+
+    def __init__(self, widths: Sequence[int], in_channels: int = 1, reduction: int = 16) -> None:
+        super().__init__()
+        before = [in_channels, *widths[:-1]]
+        self.stages = nn.ModuleList(
+            ResSEBlock(i, o, reduction) for i, o in zip(before, widths, strict=True)
+        )
+        self.channels = tuple(widths)
+
+    def forward(self, image: Float[Tensor, "b c h w"], refine: Refine = keep) -> list[Tensor]:
+        """Levels 1 to n, fine to coarse: (B, widths[i], H / 2^i, W / 2^i)."""
+        features, levels = image, []
+        for level, stage in enumerate(self.stages, 1):
+            if level > 1:
+                features = F.max_pool2d(features, 2)
+            features = refine(level, stage(features))
+            levels.append(features)
+        return levels
