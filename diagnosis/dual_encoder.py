@@ -184,4 +184,6 @@ class _Walk:
         return result
 
     def outputs(self, **logits: Tensor) -> Outputs:
-        return Outputs(**logits, attention=self.maps, losses=self.losses)  # type: ignore[typeddict-item]
+        outputs: Outputs = {"attention": self.maps, "losses": self.losses}
+        outputs.update(logits)  # type: ignore[typeddict-item]
+        return outputs

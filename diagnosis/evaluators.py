@@ -10,9 +10,7 @@ from .metrics import diagnosis_metrics
 
 
 class MacroAUROC(Metric):
-    """Mean AUROC over the findings for which it is defined; NaN if there is none.
-
-    """
+    """Mean AUROC over the findings for which it is defined; NaN if there is none."""
 
     is_differentiable = False
     higher_is_better = True

@@ -13,6 +13,7 @@ from jaxtyping import Shaped
 
 from eye_gaze_data.errors import DataError
 from saliency.metrics import Interval, bootstrap_statistic, rank_auc, resampled_rank_auc
+from saliency.metrics.bootstrap import Patients
 
 Numbers = npt.NDArray[np.float64]
 Array = Shaped[np.ndarray, "..."]  # shapes are checked by hand with an error that a user can read
@@ -139,7 +140,7 @@ def average_precision(scores: Array, labels: Array) -> float:
 def bootstrap_auroc(
     scores: Array,
     labels: Array,
-    patients: Sequence[str],
+    patients: Patients,
     *,
     resamples: int = 2000,
     seed: int = 0,
@@ -170,6 +171,45 @@ def bootstrap_auroc(
         seed=seed,
         level=level,
     )
+
+
+def bootstrap_macro_auroc(
+    scores: Array,
+    labels: Array,
+    patients: Sequence[str],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """The mean AUROC over findings and its interval; findings share each draw of patients.
+
+    Args:
+        scores: (n, c) only their order counts.
+        labels: (n, c) 1, 0 or NaN where not stated.
+        patients: (n,) whose row it is.
+        resamples: number of draws; in each the mean is over the findings defined in it.
+        seed: of the draws.
+        level: the coverage aimed at.
+    """
+    values, truth = np.asarray(scores, np.float64), np.asarray(labels, np.float64)
+    columns = [_known(values[:, c], truth[:, c]) for c in range(truth.shape[1])]
+    stated = ~np.isnan(truth)
+
+    def macro(weights: Numbers) -> Numbers:
+        found = np.stack(
+            [
+                resampled_rank_auc(known, positive, weights[:, stated[:, c]])
+                for c, (known, positive) in enumerate(columns)
+            ]
+        )
+        defined = ~np.isnan(found)
+        count = defined.sum(0)
+        total = np.where(defined, found, 0.0).sum(0)
+        mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+        return np.asarray(mean, np.float64)
+
+    return bootstrap_statistic(macro, patients, resamples=resamples, seed=seed, level=level)
 
 
 def _finding(name: str, scores: Numbers, labels: Numbers) -> FindingMetrics:

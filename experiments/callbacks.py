@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from eye_gaze_data.batch import Batch, check_batch
@@ -19,6 +17,7 @@ from saliency.config import ScheduleConfig
 from saliency.module import TaskModule
 
 from .config import MonitorConfig
+from .record import is_first_rank
 from .weights import read_weights, save_weights
 
 BEST, LAST = "best.safetensors", "last.ckpt"
@@ -104,7 +103,7 @@ class StageCheckpoint(Checkpoint):
         if self.stop_after is not None and self.since_best >= self.stop_after:
             self.stopped = True
         trainer.should_stop = trainer.should_stop or self.stopped
-        trainer.save_checkpoint(self.folder / LAST)
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
 
     def _value(self, trainer: pl.Trainer) -> float:
         metrics = trainer.callback_metrics
@@ -127,7 +126,7 @@ class StageCheckpoint(Checkpoint):
             state = trainer.optimizers[0].state_dict()
             self.best_optimiser = _copied(state)
         state = module.network.state_dict() if self.schedule.reload_best else module.exported()
-        if rank_zero_only.rank == 0:
+        if is_first_rank():
             save_weights(self.folder / BEST, state)
 
     def _drop_rate(self, trainer: pl.Trainer, module: TaskModule) -> None:
@@ -166,7 +165,7 @@ class StageLog(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the event file; what an interrupted run wrote beyond its checkpoint is purged."""
         del trainer, pl_module
-        if rank_zero_only.rank == 0:
+        if is_first_rank():
             from torch.utils.tensorboard import SummaryWriter
 
             purge = len(self.rows) if self.rows else None
@@ -177,16 +176,21 @@ class StageLog(Callback):
         del pl_module
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         values = {name: value for name, value in values.items() if "/" in name}
-        row = {"epoch": float(trainer.current_epoch), "lr": trainer.optimizers[0].param_groups[0]["lr"]}
+        row = {
+            "epoch": float(trainer.current_epoch),
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+        }
         self.rows.append({**row, **dict(sorted(values.items()))})
-        if rank_zero_only.rank != 0:
+        if not is_first_rank():
             return
         write_text(self.folder / "metrics.csv", _as_csv(self.rows))
         for name, value in {**values, "train/lr": row["lr"]}.items():
             self.writer.add_scalar(f"{self.stage}/{name}", value, trainer.current_epoch)
         if self.say is not None:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in sorted(values.items()))
-            self.say(f"{self.stage}  epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {shown}")
+            self.say(
+                f"{self.stage}  epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {shown}"
+            )
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Close the event file."""

@@ -87,9 +87,11 @@ def not_built(config: RunConfig) -> list[str]:
         model = config.models[stage.model]
         if not model.built:
             missing.append(f"stage '{stage.name}': the model '{model.kind}' is not built yet")
-        for loss in stage.losses:
-            if not LOSSES[loss][1]:
-                missing.append(f"stage '{stage.name}': the loss '{loss}' is not built yet")
+        missing += [
+            f"stage '{stage.name}': the loss '{loss}' is not built yet"
+            for loss in stage.losses
+            if not LOSSES[loss][1]
+        ]
         if stage.weighting == "uncertainty":
             missing.append(f"stage '{stage.name}': uncertainty weighting is not built yet")
         if stage.anatomy and stage.anatomy.source == "stage":

@@ -9,7 +9,6 @@ import pytorch_lightning as pl
 import torch
 from matplotlib import colormaps
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from eye_gaze_data.batch import Batch, collate, to_device
@@ -19,6 +18,7 @@ from eye_gaze_data.files import write_json
 from saliency.density import density
 
 from .config import StageConfig
+from .record import is_first_rank
 
 CASES = 4
 
@@ -44,7 +44,7 @@ class Panel(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Choose the cases and write their ids to disk."""
         del trainer
-        if self.stage.task not in {"saliency", "joint"} or rank_zero_only.rank != 0:
+        if self.stage.task not in {"saliency", "joint"} or not is_first_rank():
             return
         data = self.stage.data
         rows = self.cohort.rows_of(data.valid, list(data.cohorts))
@@ -90,7 +90,9 @@ def draw_panel(image: Tensor, truth: Tensor, predicted: Tensor) -> npt.NDArray[n
         predicted: (n, 1, H, W) densities.
     """
     rows = []
-    for film, true, guess in zip(*(x[:, 0].cpu().numpy() for x in (image, truth, predicted)), strict=True):
+    for film, true, guess in zip(
+        *(x[:, 0].cpu().numpy() for x in (image, truth, predicted)), strict=True
+    ):
         top = max(float(true.max()), float(guess.max()))
         maps = [colormaps["inferno"](values / top)[..., :3] for values in (true, guess)]
         difference = colormaps["RdBu_r"](0.5 + (guess - true) / (2 * top))[..., :3]

@@ -27,6 +27,12 @@ from .config import RunConfig, StageConfig
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "pandas", "scipy")
 
 
+def is_first_rank() -> bool:
+    """Whether this process writes the run folder; true without torchrun and SLURM."""
+    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
+    return int(next((rank for rank in ranks if rank is not None), "0")) == 0
+
+
 def now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

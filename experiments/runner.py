@@ -1,5 +1,6 @@
 """Runs stages in order: one fresh Trainer each, weights handed over, finished stages skipped."""
 
+import logging
 import shutil
 import signal
 import time
@@ -10,8 +11,6 @@ from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from safetensors.torch import load_file
 
 from eye_gaze_data.cohort import Cohort
@@ -28,6 +27,7 @@ from .panel import Panel
 from .record import (
     changed_keys,
     finish_run,
+    is_first_rank,
     locked,
     now,
     read_stage,
@@ -76,13 +76,15 @@ def run(
     chosen = select_stages(config, kinds, first, last)
     previous = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        if rank_zero_only.rank != 0:
+        if not is_first_rank():
             _run_stages(config, folder, chosen, first, say, bar=bar)
             return
         with locked(folder):
             _run_stages(config, folder, chosen, first, say, bar=bar)
-            if all((read_stage(stage_folder(folder, config, s.name)) or {}).get("status")
-                   == "complete" for s in config.stages):
+            if all(
+                (read_stage(stage_folder(folder, config, s.name)) or {}).get("status") == "complete"
+                for s in config.stages
+            ):
                 finish_run(folder)
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -132,13 +134,15 @@ def _run_stages(
     cohort = build_cohorts(config)
     check_against_cohort(config, cohort)
     data = ""
-    if rank_zero_only.rank == 0:
+    if is_first_rank():
         write_splits(folder, cohort)
         data = write_manifest(folder, cohort)
         save_config(config, folder / "config.yaml")
         write_run_facts(folder, config, config.trainer.device)
     for stage in chosen:
-        _run_stage(_Stage(config, stage, folder, cohort, data, say), afresh=first is not None, bar=bar)
+        _run_stage(
+            _Stage(config, stage, folder, cohort, data, say), afresh=first is not None, bar=bar
+        )
 
 
 class _Stage:
@@ -185,7 +189,7 @@ class _Stage:
     def write(self, status: str, **facts: object) -> None:
         """Update ``stage.json``."""
         self.record |= {"status": status, "updated": now(), **facts}
-        if rank_zero_only.rank == 0:
+        if is_first_rank():
             write_json(self.folder / "stage.json", self.record)
 
 
@@ -203,7 +207,7 @@ def _run_stage(stage: _Stage, *, afresh: bool, bar: bool) -> None:
         if record["status"] == "complete" and (stage.folder / "weights.safetensors").is_file():
             stage.say(f"{stage.stage.name}  finished before, skipped")
             return
-    elif afresh and stage.folder.exists() and rank_zero_only.rank == 0:
+    elif afresh and stage.folder.exists() and is_first_rank():
         shutil.rmtree(stage.folder)
     stage.record = {
         "name": stage.stage.name,
@@ -240,12 +244,21 @@ def _train(stage: _Stage, *, bar: bool) -> None:
     data = build_data(config, spec, stage.cohort)
     folder = stage.folder / "checkpoints"
     checkpoint = StageCheckpoint(folder, spec.monitor, spec.schedule, spec.stop_after)
-    stage.write("running", init="; ".join(reports) or None, n_trained=trained, n_frozen=frozen)
+    stage.write(
+        "running",
+        init="; ".join(reports) or None,
+        n_trained=trained,
+        n_frozen=frozen,
+        classes=list(stage.cohort.pathologies),
+        exclusive=stage.cohort.exclusive,
+    )
     trainer = _trainer(stage, checkpoint, bar=bar)
     last = folder / LAST
     with warnings.catch_warnings():
-        _quiet(warnings)
-        trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+        _quiet()
+        trainer.fit(
+            module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True
+        )
     if frozen_fingerprint(module.network) != fingerprint:
         raise StageError(f"stage '{spec.name}': a frozen parameter or statistic changed")
     _finish(stage, module, checkpoint, trainer)
@@ -260,7 +273,7 @@ def _finish(
             "there is no best one; is anything to score in the validation split?"
         )
     path = stage.folder / "weights.safetensors"
-    if rank_zero_only.rank == 0:
+    if is_first_rank():
         names = module.exported().keys()
         best = load_file(stage.folder / "checkpoints" / BEST)
         facts = {"gazedx": "1", "stage": stage.stage.name}
@@ -270,7 +283,7 @@ def _finish(
         "best_epoch": checkpoint.best_epoch,
         "monitor": {**checkpoint.monitor.model_dump(), "value": checkpoint.best},
         "steps": trainer.global_step,
-        "weights_sha256": sha256_of_file(path) if rank_zero_only.rank == 0 else None,
+        "weights_sha256": sha256_of_file(path) if is_first_rank() else None,
     }
     trainer.strategy.barrier()
 
@@ -304,24 +317,20 @@ def _trainer(stage: _Stage, checkpoint: StageCheckpoint, *, bar: bool) -> pl.Tra
     )
 
 
-def _quiet(module: Any) -> None:  # noqa: ANN401 - the warnings module
+def _quiet() -> None:
     """Leave out Lightning's advice that does not apply here."""
     for text in (
         ".*does not have many workers.*",
         ".*The number of training batches.*",
         ".*GPU available but not used.*",
-        ".*enable_checkpointing.*",
         ".*LeafSpec.*",
         ".*in eval mode.*",
     ):
-        module.filterwarnings("ignore", text)
+        warnings.filterwarnings("ignore", text)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:
     del signum, frame
     raise Preempted(143)
-
-
-def threads() -> int:
-    """Threads that torch computes with."""
-    return int(torch.get_num_threads())

@@ -1,7 +1,7 @@
 """The batch: one contract for all tasks; every key is always there, unknown is NaN."""
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -77,14 +77,11 @@ def collate(samples: Sequence[Sample] | Sequence[Sequence[Sample]]) -> Batch:
     Args:
         samples: B samples, or B sequences of V views each, which become B * V rows.
     """
-    rows: list[Sample]
-    if isinstance(samples[0], dict):
-        rows = list(samples)  # type: ignore[arg-type]
-    else:
-        rows = [row for view in zip(*samples, strict=True) for row in view]  # type: ignore[misc]
-    stacked = {key: torch.stack([row[key] for row in rows]) for key in _STACKED}  # type: ignore[literal-required]
-    listed = {key: [row[key] for row in rows] for key in _LISTED}  # type: ignore[literal-required]
-    return Batch(**stacked, **listed)  # type: ignore[typeddict-item]
+    views = samples if isinstance(samples[0], dict) else zip(*samples, strict=True)
+    rows: list[Any] = list(views) if views is samples else [row for view in views for row in view]
+    batch: dict[str, Any] = {key: torch.stack([row[key] for row in rows]) for key in _STACKED}
+    batch |= {key: [row[key] for row in rows] for key in _LISTED}
+    return cast(Batch, batch)
 
 
 def known_gaze(batch: Batch) -> Tensor:

@@ -117,7 +117,8 @@ class Cohort:
 
     def size_of(self, row: int) -> tuple[int, int]:
         """(height, width) of an image in original pixels."""
-        return int(self.table["height"].iat[row]), int(self.table["width"].iat[row])
+        height, width = self.table[["height", "width"]].iloc[row].to_numpy(np.int64)
+        return int(height), int(width)
 
     def rows_of(self, split: str, cohorts: Sequence[str] = ()) -> npt.NDArray[np.int64]:
         """The rows of a split, of all cohorts or of the named ones (after ``merge``)."""

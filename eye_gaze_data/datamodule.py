@@ -47,20 +47,25 @@ class StageData(pl.LightningDataModule):
             seed=self.train.seed,
             epoch=self._epoch,
             batch_size=self.batch_size,
-            **self._place(),
+            rank=self._rank(),
+            world_size=self._world_size(),
         )
         return self._loader(self.train, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """All validation rows once, in order."""
         sampler = EpochSampler(
-            self.valid_rows, shuffle=False, batch_size=self.batch_size, **self._place()
+            self.valid_rows,
+            shuffle=False,
+            batch_size=self.batch_size,
+            rank=self._rank(),
+            world_size=self._world_size(),
         )
         return self._loader(self.valid, sampler)
 
     def _loader(self, dataset: GazeDataset, sampler: EpochSampler) -> DataLoader[Batch]:
         return DataLoader(
-            dataset,
+            dataset,  # type: ignore[arg-type] # collate makes batches of samples
             self.batch_size,
             sampler=sampler,
             num_workers=self.workers,
@@ -74,9 +79,13 @@ class StageData(pl.LightningDataModule):
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def _epoch(self) -> int:
-        return 0 if self.trainer is None else self.trainer.fit_loop.epoch_progress.current.processed
-
-    def _place(self) -> dict[str, int]:
         if self.trainer is None:
-            return {}
-        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+            return 0
+        progress = self.trainer.fit_loop.epoch_progress.current
+        return int(getattr(progress, "processed"))  # noqa: B009 - not in the declared base type
+
+    def _rank(self) -> int:
+        return 0 if self.trainer is None else self.trainer.global_rank
+
+    def _world_size(self) -> int:
+        return 1 if self.trainer is None else self.trainer.world_size

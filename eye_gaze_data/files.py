@@ -41,7 +41,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON atomically; NaN becomes null, as the standard has no NaN."""
-    write_text(path, json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(without_nan(value), indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is what it is
@@ -60,15 +60,16 @@ def sha256_of_file(path: Path) -> str:
 
 def sha256_of(*parts: object) -> str:
     """The hexadecimal SHA-256 of values as canonical JSON."""
-    text = json.dumps(_without_nan(list(parts)), sort_keys=True, default=str)
+    text = json.dumps(without_nan(list(parts)), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _without_nan(value: object) -> object:
+def without_nan(value: object) -> object:
+    """Plain values with every NaN and infinity as None, for JSON."""
     if isinstance(value, float):
         return value if value - value == 0 else None
     if isinstance(value, dict):
-        return {str(key): _without_nan(item) for key, item in value.items()}
+        return {str(key): without_nan(item) for key, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return value

@@ -72,10 +72,8 @@ class GazeTable:
         self.pixels_per_degree = (
             np.full(n_rows, np.nan) if pixels_per_degree is None else pixels_per_degree
         )
-        self._all = Gaze(
-            *(table[name].to_numpy(np.float64) for name in GAZE_COLUMNS[1:5]),
-            table["reader"].astype(str).to_numpy(object),
-        )
+        x, y, duration, start = (table[name].to_numpy(np.float64) for name in GAZE_COLUMNS[1:5])
+        self._all = Gaze(x, y, duration, start, table["reader"].astype(str).to_numpy(object))
         rows = table["row"].to_numpy(np.int64)
         self._offsets = np.searchsorted(rows, np.arange(n_rows + 1))
 

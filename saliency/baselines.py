@@ -5,7 +5,7 @@ On chest radiographs everyone looks at the lungs, so a score means little beside
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +72,7 @@ class CentreBias:
         folds: int = 5,
         bandwidths: Sequence[float] = BANDWIDTHS,
         uniform_shares: Sequence[float] = UNIFORM_SHARES,
-    ) -> Self:
+    ) -> "CentreBias":
         """Choose bandwidth and uniform share by cross-validation, then keep all fixations.
 
         Args:
@@ -107,7 +107,7 @@ class CentreBias:
         )
 
     @classmethod
-    def of_cohort(cls, cohort: Cohort, rows: Sequence[int] | npt.NDArray[np.int64]) -> Self:
+    def of_cohort(cls, cohort: Cohort, rows: Sequence[int] | npt.NDArray[np.int64]) -> "CentreBias":
         """The centre bias of the gaze in some rows of a cohort: those of the training split.
 
         Raises:
@@ -173,7 +173,7 @@ class CentreBias:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+    def from_dict(cls, stored: Mapping[str, Any]) -> "CentreBias":
         """What ``to_dict`` gave.
 
         Raises:

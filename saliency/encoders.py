@@ -67,7 +67,7 @@ class DenseNetEncoder(Encoder):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.features = model.features
+        self.features: nn.Module = model.get_submodule("features")
         blocks = [name for name, _ in self.features.named_children() if "denseblock" in name]
         self.channels = tuple(_block_channels(self.features, name) for name in blocks)
         self.strides = tuple(4 * 2**level for level in range(len(blocks)))
@@ -75,9 +75,9 @@ class DenseNetEncoder(Encoder):
 
     def forward(self, image: Float[Tensor, "b 1 h w"], refine: Refine = keep) -> Taps:
         """The taps: T1 is the raw last dense block, T2 the ReLU of its norm."""
-        features, levels = image.expand(-1, 3, -1, -1), []
+        features = image.expand(-1, 3, -1, -1)
+        levels: list[Tensor] = []
         for name, part in self.features.named_children():
-            # A non-standard DenseNet may lack the final norm's ReLU; timm's norm5 contains it.
             features = part(features)
             if name.startswith("denseblock"):
                 features = refine(len(levels) + 1, features)
@@ -138,7 +138,7 @@ def build_encoder(
     return DenseNetEncoder(model) if densenet else TimmEncoder(model)
 
 
-def _block_channels(features: nn.Sequential, name: str) -> int:
+def _block_channels(features: nn.Module, name: str) -> int:
     """Channels after a dense block: what the transition or the norm behind it expects."""
     names = [child for child, _ in features.named_children()]
     behind = getattr(features, names[names.index(name) + 1])

@@ -29,7 +29,8 @@ def kl_divergence_loss(
     log_prediction = log_density(logits, valid)
     # Padding has no mass; a finite stand-in keeps 0 * inf out of value and gradient.
     log_prediction = log_prediction.masked_fill(~valid, 0.0)
-    return (torch.special.xlogy(saliency, saliency) - saliency * log_prediction).flatten(1).sum(1)
+    terms: Tensor = torch.special.xlogy(saliency, saliency) - saliency * log_prediction
+    return terms.flatten(1).sum(1)
 
 
 def correlation_loss(

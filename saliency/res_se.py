@@ -43,9 +43,10 @@ class ResSEBlock(nn.Module):
 
     def forward(self, features: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h w"]:
         """Same height and width, ``out_channels`` channels."""
-        out = F.relu(self.residual(features) + self.shortcut(features))
+        out: Tensor = F.relu(self.residual(features) + self.shortcut(features))
         weight = self.excitation(out.mean((2, 3)))
-        return out * weight[:, :, None, None]
+        scaled: Tensor = out * weight[:, :, None, None]
+        return scaled
 
 
 class ResSEEncoder(nn.Module):

@@ -33,7 +33,8 @@ class Anatomy:
         scapula: how much of the scapulae covers the lungs, 0 to 1 (arms not rolled forward).
         bubble: size of the gastric bubble, 0 to 1.
         aeration: attenuation of lung relative to the average; above 1 in a shallow breath.
-        pattern: seed of what is drawn at random inside: vessels, lung texture.
+        pattern: seed and patient: what is drawn at random inside, vessels and texture, depends on
+            them.
     """
 
     width: float = 1.0
@@ -52,7 +53,7 @@ class Anatomy:
     scapula: float = 0.0
     bubble: float = 0.5
     aeration: float = 1.0
-    pattern: tuple[int, ...] = (0,)
+    pattern: tuple[int, int] = (0, 0)
 
     @property
     def half_width(self) -> float:

@@ -14,10 +14,10 @@ from eye_gaze_data.splits import split_by_patient
 from .config import FINDINGS, PhantomConfig
 from .film import Film, draw_film, films_of_patient, organ_masks, render
 from .readers import draw_readers, sampled, scanpath
+from .streams import Stream, generator
 
 ORGANS = ("left_lung", "right_lung", "heart")
 _MEMO_BYTES = 256 * 2**20
-_SHUFFLE, _SAMPLES = 9, 10  # streams of the random generator
 
 
 class PhantomFilms:
@@ -177,7 +177,7 @@ def _gaze(
             seed = (config.seed, *films.places[source], index)
             points = scanpath(drawn[source], reader, seed, dwell=config.arm != "no_dwell")
             if config.gaze == "samples":
-                rng = np.random.default_rng((*seed, _SAMPLES))
+                rng = generator(Stream.SAMPLES, *seed)
                 points = sampled(points, rng, config.degree, (config.height, config.width))
             parts.append(points)
             rows.append(row)
@@ -202,7 +202,7 @@ def shuffled_rows(config: PhantomConfig, films: PhantomFilms, splits: list[str])
     Returns:
         Rows, -1 for the films of a patient who is alone in a split.
     """
-    rng = np.random.default_rng((config.seed, _SHUFFLE))
+    rng = generator(Stream.SHUFFLE, config.seed)
     rows_of: dict[int, list[int]] = {}
     for row, (patient, _) in enumerate(films.places):
         rows_of.setdefault(patient, []).append(row)

@@ -17,9 +17,9 @@ from .findings import (
 from .lesions import apply_findings, collapsed_level
 from .physics import MU_LUNG, Exposure, Field, Placement, detected, expose, smooth_noise, smoothstep
 from .skeleton import airways, bones, vessels
+from .streams import Stream, generator
 
 _FRONTAL = 0.35  # share of AP films
-_PATIENT, _FILM = 0, 1  # streams of the random generator
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def with_findings(anatomy: Anatomy, findings: tuple[Finding, ...]) -> Anatomy:
 
 def films_of_patient(config: PhantomConfig, patient: int) -> int:
     """How many films a patient has."""
-    rng = np.random.default_rng((config.seed, patient, _PATIENT, 1))
+    rng = generator(Stream.COUNT, config.seed, patient)
     return 1 + int((rng.random(config.images_per_patient - 1) < 0.5).sum())
 
 
@@ -101,31 +101,18 @@ def draw_film(config: PhantomConfig, patient: int, film: int) -> Film:
         patient: index of the patient.
         film: index of the film among the patient's.
     """
-    base, size, age = _draw_patient(np.random.default_rng((config.seed, patient, _PATIENT)))
-    base = replace(base, pattern=(config.seed, patient, 2))
-    rng = np.random.default_rng((config.seed, patient, _FILM, film))
+    base, size, age = _draw_patient(generator(Stream.PATIENT, config.seed, patient))
+    base = replace(base, pattern=(config.seed, patient))
+    rng = generator(Stream.FILM, config.seed, patient, film)
     sick = rng.random(len(FINDINGS) + 3)
     frontal = bool(rng.random() < _FRONTAL)
-    anatomy = _position(base, rng, frontal=frontal)
-    placement = Placement(
-        config.height,
-        config.width,
-        size,
-        float(np.clip(rng.normal(0, np.deg2rad(1.6)), -0.09, 0.09)),
-        (float(rng.normal(0, 0.5)), float(rng.normal(0.5, 0.5))),
-    )
+    tilt = float(np.clip(rng.normal(0, np.deg2rad(1.6)), -0.09, 0.09))
+    shift = float(rng.normal(0, 0.5)), float(rng.normal(0.5, 0.5))
     kinds, label = _diagnose(config, sick, frontal=frontal)
-    findings: tuple[Finding, ...] = ()
-    shown = anatomy
-    for kind, severity in zip(kinds, rng.uniform(*config.severity, len(kinds)), strict=True):
-        finding = draw_finding(kind, float(severity), shown, rng, frontal=frontal)
-        findings += (finding,)
-        # What lies in the lung lies beside the heart, enlarged or not: it is drawn first.
-        shown = with_findings(anatomy, findings)
-    return Film(
-        placement=placement,
-        anatomy=anatomy,
-        findings=findings,
+    healthy = Film(
+        placement=Placement(config.height, config.width, size, tilt, shift),
+        anatomy=_position(base, rng, frontal=frontal),
+        findings=(),
         frontal=frontal,
         age=age,
         label=label,
@@ -133,8 +120,20 @@ def draw_film(config: PhantomConfig, patient: int, film: int) -> Film:
         scatter=float(rng.uniform(0.45, 0.65) if frontal else rng.uniform(0.2, 0.35)),
         brightness=float(np.clip(rng.normal(0, 0.035), -0.1, 0.1)),
         gamma=float(np.exp(rng.normal(0.0, 0.07))),
-        noise=(config.seed, patient, _FILM, film, 3),
+        noise=(config.seed, patient, film),
     )
+    # Last, so that with another prevalence or severity the patients stay who they are.
+    return _with_kinds(healthy, kinds, rng.uniform(*config.severity, len(kinds)), rng)
+
+
+def _with_kinds(
+    film: Film, kinds: list[str], severities: npt.NDArray[np.float64], rng: np.random.Generator
+) -> Film:
+    for kind, severity in zip(kinds, severities, strict=True):
+        # An enlarged heart comes first: what lies in the lung lies beside it.
+        finding = draw_finding(kind, float(severity), film.shown, rng, frontal=film.frontal)
+        film = replace(film, findings=(*film.findings, finding))
+    return film
 
 
 def render(film: Film) -> Field:
@@ -225,7 +224,7 @@ def _diagnose(
 
 def _parenchyma(film: Film, seen: Surfaces) -> Field:
     """Uneven aeration: smooth in space, and lung denser towards the bases."""
-    rng = np.random.default_rng((*film.anatomy.pattern, 0))
+    rng = generator(Stream.LUNG, *film.anatomy.pattern)
     shape = (seen.x.shape[0], seen.x.shape[1])
     uneven = smooth_noise(rng, shape, 9) * np.float32(0.6) + smooth_noise(rng, shape, 56)
     denser = np.float32(MU_LUNG * (film.anatomy.aeration - 1))

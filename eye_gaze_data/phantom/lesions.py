@@ -6,6 +6,7 @@ import numpy.typing as npt
 from .anatomy import LEFT, RIGHT, Anatomy, Surfaces, lung_level
 from .findings import Finding, effusion_level, retreat
 from .physics import MU_LUNG, MU_SOFT, Field, Placement, draw_tubes, root, smooth_noise, smoothstep
+from .streams import Stream, generator
 
 _DISPLACED = np.float32(MU_SOFT - MU_LUNG)
 
@@ -50,7 +51,7 @@ def consolidation(finding: Finding, seen: Surfaces) -> Field:
     """Air spaces filled in patches, with fluffy borders and the lung's vessels lost within."""
     (x, y), (half_x, half_y) = finding.centre, finding.axes
     dx, dy = (seen.x - np.float32(x)) / half_x, (seen.y - np.float32(y)) / half_y
-    rng = np.random.default_rng(finding.seed)
+    rng = generator(Stream.LESION, *finding.seed)
     shape = (seen.x.shape[0], seen.x.shape[1])
     coarse, fine = smooth_noise(rng, shape, 14), smooth_noise(rng, shape, 48)
     noise = np.float32(0.18) * coarse + np.float32(0.05) * fine
@@ -67,7 +68,7 @@ def nodule(finding: Finding, seen: Surfaces) -> Field:
     x, y = finding.centre
     dx, dy = seen.x - np.float32(x), seen.y - np.float32(y)
     near = (np.abs(dx) < 1.3 * finding.axes[0]) & (np.abs(dy) < 1.3 * finding.axes[0])
-    rng = np.random.default_rng(finding.seed)
+    rng = generator(Stream.LESION, *finding.seed)
     phase = rng.uniform(0, 2 * np.pi, 2)
     change = np.zeros_like(dx)
     angle = np.arctan2(dy[near], dx[near])
@@ -99,7 +100,7 @@ def pneumothorax(finding: Finding, seen: Surfaces, anatomy: Anatomy) -> Field:
 
 def edema(finding: Finding, seen: Surfaces, anatomy: Anatomy, placement: Placement) -> Field:
     """Haze about both hila, denser towards the bases, and septal lines at the flanks."""
-    rng = np.random.default_rng(finding.seed)
+    rng = generator(Stream.LESION, *finding.seed)
     shape = (seen.x.shape[0], seen.x.shape[1])
     dx = (seen.across - np.float32(5.6 * anatomy.width)) / np.float32(4.2)
     dy = (seen.y - np.float32(1.2)) / np.float32(6.4)

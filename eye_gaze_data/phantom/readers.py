@@ -12,12 +12,12 @@ import numpy.typing as npt
 from .anatomy import LEFT, RIGHT, Anatomy
 from .film import Film
 from .findings import Finding, attractors
+from .streams import Stream, generator
 
 Floats = npt.NDArray[np.float64]
 SAMPLE_RATE = 60.0
 _MEDIAN_SECONDS = 0.25
 _JITTER_DEGREES = 0.3
-_READER, _GAZE = 7, 8  # streams of the random generator
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def draw_readers(seed: int, count: int) -> list[Reader]:
     readers = []
     n_stations = len(stations(Anatomy()))
     for index in range(count):
-        rng = np.random.default_rng((seed, _READER, index))
+        rng = generator(Stream.READER, seed, index)
         readers.append(
             Reader(
                 name=f"reader_{index + 1}",
@@ -94,7 +94,7 @@ def scanpath(film: Film, reader: Reader, seed: tuple[int, int, int, int], *, dwe
     Returns:
         (n, 4) x and y in film pixels, duration and start in seconds; 15 to 40 fixations.
     """
-    rng = np.random.default_rng((*seed, _GAZE))
+    rng = generator(Stream.GAZE, *seed)
     survey_noise, length = rng.random(), rng.normal(21, 2.5) * reader.thoroughness
     found = [f for f in film.findings if dwell and _is_seen(f, reader, rng)]
     salience = sum(f.conspicuity for f in found)

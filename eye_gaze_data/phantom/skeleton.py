@@ -16,6 +16,7 @@ from .physics import (
     root,
     smoothstep,
 )
+from .streams import Stream, generator
 
 Tubes = npt.NDArray[np.float64]
 _CORTEX = 0.11
@@ -67,7 +68,7 @@ def vessel_tubes(anatomy: Anatomy, calibre: float = 1.0) -> Tubes:
     """
     parts = []
     for side in (RIGHT, LEFT):
-        rng = np.random.default_rng((*anatomy.pattern, 1, side + 1))
+        rng = generator(Stream.VESSELS, *anatomy.pattern, side + 1)
         hilum_y = -1.0 if side == RIGHT else -1.9
         angle = np.deg2rad(np.linspace(-72, 80, 8) + rng.uniform(-7, 7, 8))
         # Blood follows gravity: lower branches are wider.

@@ -1,7 +1,7 @@
 """Reference blocks that users compare with, from timm."""
 
-from timm.layers import SEModule
 from timm.layers.cbam import CbamModule
+from timm.layers.squeeze_excite import SEModule
 from torch import Tensor, nn
 
 from .contract import AttentionContext, AttentionModule, AttentionOutput, Features

@@ -7,6 +7,7 @@ bootstrap", 1993, chapter 13).
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ Numbers = npt.NDArray[np.float64]
 
 # Statistic of (r, n) weights, r values. A statistic is the same function for data and resamples.
 Statistic = Callable[[Numbers], Numbers]
+Patients = Sequence[str] | npt.NDArray[Any]
 
 _BLOCK_ELEMENTS = 2_000_000
 
@@ -49,7 +51,7 @@ class Interval:
 
 def bootstrap_mean(
     values: npt.ArrayLike,
-    patients: Sequence[str],
+    patients: Patients,
     *,
     resamples: int = 2000,
     seed: int = 0,
@@ -82,7 +84,7 @@ def bootstrap_mean(
 
 def bootstrap_statistic(
     statistic: Statistic,
-    patients: Sequence[str],
+    patients: Patients,
     *,
     resamples: int = 2000,
     seed: int = 0,
@@ -146,7 +148,7 @@ def _interval(
     return Interval(value, low, high, n, n_patients, level, len(values))
 
 
-def _check(values: Numbers, patients: Sequence[str], resamples: int, level: float) -> None:
+def _check(values: Numbers, patients: Patients, resamples: int, level: float) -> None:
     if values.shape != (len(patients),):
         raise DataError(
             f"values: expected shape ({len(patients)},), one a patient entry, found {values.shape}"

@@ -1,0 +1,5 @@
+"""``python -m experiments`` is ``gazedx``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,322 @@
+"""The command ``gazedx``. Heavy imports stand inside the commands, so that ``--help`` is quick."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eye_gaze_data.errors import ConfigError, GazedxError
+
+if TYPE_CHECKING:
+    from .config import RunConfig
+
+app = typer.Typer(
+    name="gazedx",
+    help="Chest radiographs: predict the diagnosis and where a clinician looks. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Look at cohorts and check them.", no_args_is_help=True)
+config_app = typer.Typer(help="Show and check run configs.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(config_app, name="config")
+
+Config = Annotated[Path, typer.Argument(help="YAML file, or the name of a shipped config: demo")]
+Run = Annotated[Path, typer.Argument(help="Run folder.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Run folder; runs/NAME if not given.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override a key: a.b=c. Repeatable.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Only warnings and errors.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one message, not a traceback."""
+    try:
+        app()
+    except GazedxError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of a pipe has had enough; nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+@app.command()
+def run(
+    config: Config,
+    out: Out = None,
+    overrides: Set = None,
+    seed: Seed = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    first: Annotated[
+        str | None, typer.Option("--from", help="Run this stage and all after it afresh.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--until", help="Stop after this stage.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, train nothing.")
+    ] = False,
+) -> None:
+    """Run all stages, then evaluate and report. Run it again to go on where it stopped."""
+    loaded = _load(config, overrides, seed, device)
+    if dry_run:
+        _show_plan(loaded, _folder(loaded, out), as_json=as_json)
+        return
+    _train(loaded, _folder(loaded, out), quiet=quiet or as_json, first=first, last=last)
+    if last is None:
+        _evaluate(_folder(loaded, out), None, device, quiet=quiet, as_json=as_json)
+
+
+def _kind_command(kind: str, text: str) -> None:
+    def command(
+        config: Config,
+        out: Out = None,
+        overrides: Set = None,
+        seed: Seed = None,
+        device: Device = None,
+        quiet: Quiet = False,
+    ) -> None:
+        loaded = _load(config, overrides, seed, device)
+        _train(loaded, _folder(loaded, out), quiet=quiet, kinds=[kind])
+
+    app.command(name=kind, help=text)(command)
+
+
+_kind_command("pretrain", "Run the pretraining stages of a config.")
+_kind_command("cooperative", "Run the cooperative stages; those they start from must be finished.")
+_kind_command("finetune", "Run the finetuning stages; those they start from must be finished.")
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    stage: Annotated[str | None, typer.Option("--stage", help="Whose weights.")] = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Score a run on its test split, beside centre bias and the uniform map; write the report."""
+    _evaluate(run, stage, device, quiet=quiet, as_json=as_json)
+
+
+@app.command()
+def report(run: Run) -> None:
+    """Write the offline report of an evaluated run again."""
+    from .report import write_report
+
+    _expect_run(run)
+    typer.echo(str(write_report(run)))
+
+
+@app.command()
+def predict(
+    run: Run,
+    files: Annotated[list[Path], typer.Argument(help="Films (PNG, JPEG, TIFF, DICOM) or folders.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path(
+        "predictions"
+    ),
+    stage: Annotated[str | None, typer.Option("--stage", help="Whose weights.")] = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Predict findings and the gaze density of films. Research use only."""
+    from .predict import NOTICE, list_films, predict_files
+    from .predictor import Predictor
+
+    predictor = Predictor.load(run, stage, device or "auto")
+    total = sum(1 for _ in list_films(files))
+    with _progress("predict", total, show=not (quiet or as_json)) as step:
+        records, failures = predict_files(predictor, files, out, step=step)
+    if as_json:
+        _echo_json({"notice": NOTICE, "films": records, "failures": failures})
+    elif not quiet:
+        typer.echo(f"{len(records)} film(s) predicted into {out}. {NOTICE}")
+    for failure in failures:
+        typer.echo(f"left out: {failure}", err=True)
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(run: Run, as_json: Json = False) -> None:
+    """Say how far the stages of a run are."""
+    from .load import load_config
+    from .status import run_status
+
+    _expect_run(run)
+    rows = run_status(run, load_config(run / "config.yaml"))
+    if as_json:
+        _echo_json(rows)
+    else:
+        _echo_table(["stage", "kind", "task", "status", "epochs", "best", "monitor"], rows)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check versions, foreign packages, threads, GPU and disk."""
+    from .doctor import findings
+
+    rows = findings()
+    if as_json:
+        _echo_json(rows)
+    else:
+        _echo_table(["check", "result", "advice"], rows)
+    if any(row["advice"] for row in rows):
+        raise typer.Exit(1)
+
+
+@data_app.command("check")
+def data_check(config: Config, overrides: Set = None, as_json: Json = False) -> None:
+    """Read every file of a config's cohorts; count splits, labels and gaze; look for leaks."""
+    from .inspect_data import check_data
+
+    facts = check_data(_load(config, overrides, None, None))
+    if as_json:
+        _echo_json(facts)
+        return
+    for name, entries in facts.items():
+        typer.echo(f"\n{name}")
+        for key, value in entries.items():
+            typer.echo(f"  {key}: {value}")
+
+
+@data_app.command("show")
+def data_show(
+    config: Config,
+    cohort: Annotated[
+        str | None, typer.Option("--cohort", help="Which; the first if not given.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="PNG to write.")] = Path("contact-sheet.png"),
+    count: Annotated[int, typer.Option("--count", min=1, help="How many films.")] = 12,
+    overrides: Set = None,
+    seed: Seed = None,
+) -> None:
+    """Draw films with scanpaths, boxes and organ masks on a contact sheet."""
+    from .inspect_data import draw_sheet
+
+    draw_sheet(_load(config, overrides, seed, None), cohort, out, count)
+    typer.echo(str(out))
+
+
+@config_app.command("check")
+def config_check(config: Config, overrides: Set = None) -> None:
+    """Check a config: keys, order of stages, losses, and, where data are there, globs and sites."""
+    from .plan import check_everything
+
+    for line in check_everything(_load(config, overrides, None, None)):
+        typer.echo(line)
+
+
+@config_app.command("show")
+def config_show(
+    config: Config, overrides: Set = None, seed: Seed = None, as_json: Json = False
+) -> None:
+    """Print the resolved config, every default written out."""
+    from .load import dump_config
+
+    loaded = _load(config, overrides, seed, None)
+    typer.echo(loaded.model_dump_json(indent=2) if as_json else dump_config(loaded))
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of a config, for editors."""
+    from .config import RunConfig
+
+    _echo_json(RunConfig.model_json_schema())
+
+
+def _load(
+    config: Path, overrides: list[str] | None, seed: int | None, device: str | None
+) -> "RunConfig":
+    from .load import load_config
+
+    given = list(overrides or [])
+    if seed is not None:
+        given.append(f"seed={seed}")
+    if device is not None:
+        given.append(f"trainer.device={device}")
+    return load_config(config, given)
+
+
+def _folder(config: "RunConfig", out: Path | None) -> Path:
+    return out or Path("runs") / config.name
+
+
+def _train(config: "RunConfig", folder: Path, *, quiet: bool, **choice: Any) -> None:  # noqa: ANN401
+    from .runner import run as run_stages
+
+    def say(line: str) -> None:
+        if not quiet:
+            typer.echo(line)
+
+    run_stages(config, folder, say=say, bar=not quiet and sys.stdout.isatty(), **choice)
+
+
+def _evaluate(
+    run: Path, stage: str | None, device: str | None, *, quiet: bool, as_json: bool
+) -> None:
+    from .evaluate import evaluate as score
+    from .report import write_report
+    from .status import metric_lines
+
+    _expect_run(run)
+    with _progress("evaluate", 0, show=not (quiet or as_json)):
+        metrics = score(run, stage=stage, device=device or "auto")
+    page = write_report(run)
+    if as_json:
+        _echo_json(metrics)
+    elif not quiet:
+        typer.echo("\n".join(metric_lines(metrics)))
+        typer.echo(f"report: {page}")
+
+
+def _show_plan(config: "RunConfig", folder: Path, *, as_json: bool) -> None:
+    from .plan import plan
+
+    rows = plan(config, folder)
+    if as_json:
+        _echo_json(rows)
+    else:
+        columns = ["stage", "kind", "task", "images", "trained", "frozen", "from", "epochs", "then"]
+        _echo_table(columns, rows)
+
+
+def _expect_run(run: Path) -> None:
+    if not (run / "config.yaml").is_file():
+        raise ConfigError(f"{run}: no run folder (it has no config.yaml); see: gazedx run --help")
+
+
+def _progress(name: str, total: int, *, show: bool) -> Any:  # noqa: ANN401
+    from .progress import progress
+
+    return progress(name, total, show=show and sys.stderr.isatty())
+
+
+def _echo_json(value: object) -> None:
+    import json
+
+    from eye_gaze_data.files import without_nan
+
+    typer.echo(json.dumps(without_nan(value), indent=2))
+
+
+def _echo_table(columns: list[str], rows: list[dict[str, Any]]) -> None:
+    cells = [columns, *([str(row.get(column, "")) for column in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    for line in cells:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(padded).rstrip())
+
+
+if __name__ == "__main__":
+    main()

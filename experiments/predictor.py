@@ -1,0 +1,216 @@
+"""A finished stage as a function from a film to findings and a gaze density."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from diagnosis.losses import probabilities
+from diagnosis.module import attention_context
+from eye_gaze_data.batch import Batch, to_device
+from eye_gaze_data.cohort import Pixels
+from eye_gaze_data.errors import ConfigError, StageError
+from eye_gaze_data.geometry import (
+    Frame,
+    compose,
+    fit_frame,
+    invert,
+    valid_pixels,
+    warp_pixels,
+)
+from saliency.density import density
+from saliency.network import Network
+
+from .build import build_network
+from .config import RunConfig, StageConfig
+from .load import load_config
+from .record import read_stage, stage_folder
+from .weights import hand_over, read_weights
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of one film.
+
+    Attributes:
+        frame: original to network pixels.
+        valid: bool (1, H, W), film on the network grid.
+        density: float32 (1, H, W) on the network grid, sums to 1 over the film; None without a
+            saliency task.
+        probabilities: float64 (C,); None without a diagnosis task.
+    """
+
+    frame: Frame
+    valid: torch.Tensor
+    density: torch.Tensor | None
+    probabilities: npt.NDArray[np.float64] | None
+
+
+class Predictor:
+    """Loads a stage of a run and predicts.
+
+    Args:
+        config: of the run.
+        stage: whose weights.
+        network: with the weights loaded, on the device.
+        classes: names of the logits.
+        exclusive: whether exactly one class holds.
+        device: where the network is.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        stage: StageConfig,
+        network: Network,
+        classes: list[str],
+        device: torch.device,
+        *,
+        exclusive: bool,
+    ) -> None:
+        self.config, self.stage, self.network = config, stage, network
+        self.classes, self.exclusive, self.device = classes, exclusive, device
+
+    @classmethod
+    def load(cls, run: Path, stage: str | None = None, device: str = "auto") -> Self:
+        """From a run folder.
+
+        Args:
+            run: the run folder.
+            stage: name; the config's ``evaluate.stage``, else the last stage, if None.
+            device: ``auto``, ``cpu`` or ``cuda``.
+
+        Raises:
+            ConfigError: if the folder is no run, or has no such stage.
+            StageError: if the stage is not finished, or its weights do not fit.
+        """
+        if not (run / "config.yaml").is_file():
+            raise ConfigError(f"{run}: no run folder (it has no config.yaml)")
+        config = load_config(run / "config.yaml")
+        name = stage or config.evaluate.stage or config.stages[-1].name
+        if name not in [spec.name for spec in config.stages]:
+            known = ", ".join(spec.name for spec in config.stages)
+            raise ConfigError(f"{run}: no stage '{name}'; known: {known}")
+        spec, folder = config.stage(name), stage_folder(run, config, name)
+        record = read_stage(folder)
+        if record is None or record["status"] != "complete":
+            status = "was never run" if record is None else f"is {record['status']}"
+            raise StageError(f"{folder}: the stage {status}; run it first: gazedx run CONFIG")
+        classes = list(record["classes"])
+        network = build_network(config.models[spec.model], len(classes), config.seed)
+        path = folder / "weights.safetensors"
+        hand_over(network, read_weights(path), {"": ""}, str(path))
+        where = choose_device(device)
+        network = network.to(where).eval()
+        return cls(config, spec, network, classes, where, exclusive=bool(record["exclusive"]))
+
+    @property
+    def has_saliency(self) -> bool:
+        """Whether the stage's task gives a gaze density."""
+        return self.stage.task in {"saliency", "fuse", "joint"}
+
+    @property
+    def has_diagnosis(self) -> bool:
+        """Whether the stage's task gives findings."""
+        return self.stage.task in {"classify", "fuse", "joint"}
+
+    def predict_batch(self, batch: Batch) -> list[Prediction]:
+        """One prediction a row."""
+        batch = to_device(batch, self.device)
+        organs = self.stage.anatomy.organs if self.stage.anatomy else ()
+        with torch.inference_mode():
+            context = attention_context(batch, organs)
+            outputs = self.network(batch["image"], self.stage.task, context)
+            maps = scores = None
+            if self.has_saliency:
+                maps = density(outputs["saliency_logits"], batch["valid"]).cpu()
+            if self.has_diagnosis:
+                logits = outputs["class_logits"].double()
+                scores = probabilities(logits, exclusive=self.exclusive).cpu().numpy()
+        return [
+            Prediction(
+                batch["frame"][row].double().cpu().numpy(),
+                batch["valid"][row].cpu(),
+                None if maps is None else maps[row],
+                None if scores is None else scores[row],
+            )
+            for row in range(len(batch["image"]))
+        ]
+
+    def predict(self, pixels: Pixels) -> Prediction:
+        """Predict one film.
+
+        Args:
+            pixels: float32 (H0, W0) in [0, 1], any size.
+        """
+        size = self.stage.data.image_size
+        original = (int(pixels.shape[0]), int(pixels.shape[1]))
+        frame = fit_frame(original, size, self.stage.data.fit)
+        valid = valid_pixels(original, frame, size)
+        image = (warp_pixels(torch.from_numpy(pixels)[None], frame, size) * valid).clamp(0, 1)
+        batch: Batch = {
+            "image": image[None],
+            "valid": valid[None],
+            "frame": torch.from_numpy(frame)[None].float(),
+            "saliency": torch.full((1, 1, *size), torch.nan),
+            "fixations": torch.full((1, 1, *size), torch.nan),
+            "labels": torch.full((1, len(self.classes)), torch.nan),
+            "anatomy": torch.full((1, 0, *size), torch.nan),
+            "boxes": [torch.zeros(0, 4)],
+            "box_labels": [torch.zeros(0, dtype=torch.int64)],
+            "boxes_known": torch.tensor([False]),
+            "index": torch.tensor([0]),
+            "image_id": [""],
+            "patient_id": [""],
+        }
+        return self.predict_batch(batch)[0]
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` takes a GPU if there is one.
+
+    Raises:
+        ConfigError: if a GPU is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device 'cuda' was asked for, but torch finds no GPU; use --device cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def resample_density(
+    prediction: Prediction, frame: Frame, size: tuple[int, int]
+) -> npt.NDArray[np.float64]:
+    """A predicted density on another grid of the same film.
+
+    Bilinear between pixels of the film only (padding has no say at its edge), never negative, and
+    divided by its sum.
+
+    Args:
+        prediction: with a density.
+        frame: original to the grid's pixels.
+        size: (height, width) of the grid, all of it film.
+
+    Returns:
+        float64 (height, width) that sums to 1.
+    """
+    if prediction.density is None:
+        raise StageError("the stage predicts no gaze density")
+    step = compose(frame, invert(prediction.frame))
+    film = prediction.valid.float()
+    stacked = torch.cat([prediction.density * film * film.numel(), film])
+    mass, weight = warp_pixels(stacked, step, size).double().clamp_min(0).numpy()
+    values = np.divide(mass, weight, out=np.zeros_like(mass), where=weight > 1e-6)
+    # A pixel of the grid beyond the network's film (a cropped fit) was not seen: no mass there.
+    return np.asarray(values / values.sum(), np.float64)
+
+
+def grid_of(original: tuple[int, int], long_side: int) -> tuple[Frame, tuple[int, int]]:
+    """The evaluation grid of a film: its frame and its (height, width), the long side as given."""
+    scale = long_side / max(original)
+    size = (max(1, round(original[0] * scale)), max(1, round(original[1] * scale)))
+    return fit_frame(original, size, "stretch"), size

@@ -1,0 +1,62 @@
+"""How far a run is, and its numbers in a few lines."""
+
+from pathlib import Path
+from typing import Any
+
+from .config import RunConfig
+from .record import read_stage, stage_folder
+
+_ROWS = {"model": "model", "centre_bias": "centre bias", "uniform": "uniform"}
+
+
+def run_status(run: Path, config: RunConfig) -> list[dict[str, Any]]:
+    """One row a stage: status, epochs, best epoch, monitored value."""
+    rows = []
+    for stage in config.stages:
+        record = read_stage(stage_folder(run, config, stage.name)) or {"status": "not begun"}
+        monitor = record.get("monitor")
+        value = f"{monitor['metric']} {_shown(monitor['value'])}" if monitor else ""
+        rows.append(
+            {
+                "stage": stage.name,
+                "kind": stage.kind,
+                "task": stage.task,
+                "status": record["status"],
+                "epochs": f"{record.get('epochs', '-')}/{stage.epochs}",
+                "best": record.get("best_epoch", "-"),
+                "monitor": value,
+                "error": record.get("error"),
+            }
+        )
+    return rows
+
+
+def metric_lines(metrics: dict[str, Any]) -> list[str]:
+    """The headline numbers of ``metrics.json``."""
+    lines = []
+    for group, part in metrics["saliency"].items():
+        names = list(part["rows"]["model"])
+        title = f"gaze, {group} ({part['n_images']} images, {metrics['split']})"
+        lines.append(title.ljust(44) + "".join(name.upper().rjust(9) for name in names))
+        for row, entry in part["rows"].items():
+            values = "".join(_shown(entry[name]["value"]).rjust(9) for name in names)
+            lines.append(f"  {_ROWS.get(row, row)}".ljust(44) + values)
+    for group, part in metrics["diagnosis"].items():
+        macro = part["macro_auroc"]
+        lines.append(
+            f"diagnosis, {group} ({part['n_images']} images): mean AUROC {_shown(macro['value'])} "
+            f"[{_shown(macro['low'])}, {_shown(macro['high'])}] over {macro['n_findings']} findings"
+        )
+        for name, entry in part["findings"].items():
+            auroc = entry["auroc"]
+            lines.append(
+                f"  {name}".ljust(28)
+                + f"{_shown(auroc['value'])} [{_shown(auroc['low'])}, {_shown(auroc['high'])}]"
+                + f"   AP {_shown(entry['average_precision'])}"
+                + f"   {entry['n_positive']} of {entry['n_positive'] + entry['n_negative']}"
+            )
+    return lines
+
+
+def _shown(value: float | None) -> str:
+    return "n/a" if value is None or value != value else f"{value:.3f}"

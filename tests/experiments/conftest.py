@@ -1,0 +1,14 @@
+from pathlib import Path
+
+import pytest
+
+from experiments.runner import run
+from tests.experiments.small import small_config
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all stages; tests must not change it."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    run(small_config(), folder, say=lambda _: None)
+    return folder
