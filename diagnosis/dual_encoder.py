@@ -19,6 +19,7 @@ from saliency.decoder import Decoder, SaliencyHead
 from saliency.encoders import Refine, build_encoder
 from saliency.network import Network, Outputs, Task
 from saliency.res_se import ResSEEncoder
+from saliency.terms import LossTerm, joined
 
 
 class FusionClassifier(nn.Sequential):
@@ -126,14 +127,20 @@ class DualEncoderUNet(Network):
         pooled = torch.cat([coarse.mean((2, 3)), fine.mean((2, 3))], 1)
         return walk.outputs(saliency_logits=saliency_logits, class_logits=self.fusion(pooled))
 
-    def embed(self, image: Float[Tensor, "b 1 h w"], encoder: str) -> Float[Tensor, "b d"]:
-        """The mean over positions of T1 (``encoder_a``) or of the last stage (``encoder_b``)."""
+    def encode(
+        self,
+        image: Float[Tensor, "b 1 h w"],
+        encoder: str,
+        context: AttentionContext | None = None,
+    ) -> Float[Tensor, "b d hl wl"]:
+        """T1 of encoder A, or the last stage of encoder B, past the encoder's attention sites."""
         self._check_size(image)
+        refine = _Walk(self.attention, context or AttentionContext()).at(encoder)
         if encoder == "encoder_a":
-            last: Tensor = self.encoder_a(image).decoder
-        else:
-            last = self.encoder_b(image)[-1]
-        return last.mean((2, 3))
+            taps: Tensor = self.encoder_a(image, refine).decoder
+            return taps
+        last: Tensor = self.encoder_b(image, refine)[-1]
+        return last
 
     def _list_sites(self) -> dict[str, int | list[int]]:
         a, b, decoder = self.encoder_a, self.encoder_b.channels, self.decoder.channels
@@ -160,7 +167,8 @@ class _Walk:
     def __init__(self, attention: nn.ModuleDict, context: AttentionContext) -> None:
         self.attention, self.context = attention, context
         self.maps: dict[str, Tensor] = {}
-        self.losses: dict[str, Tensor] = {}
+        self.logits: dict[str, Tensor] = {}
+        self.losses: dict[str, LossTerm] = {}
 
     def at(self, group: str) -> Refine:
         def refine(level: int, features: Tensor) -> Tensor:
@@ -179,11 +187,19 @@ class _Walk:
     ) -> Tensor | list[Tensor]:
         out = site(features, self.context)
         self.maps |= {f"{name}.{key}": value for key, value in out.maps.items()}
-        self.losses |= {f"{name}.{key}": value for key, value in out.losses.items()}
+        for key, term in out.losses.items():
+            before = [self.losses[key]] if key in self.losses else []
+            self.losses[key] = joined([*before, term])
+        if out.logits is not None:
+            self.logits[name] = out.logits
         result: Tensor | list[Tensor] = out.features
         return result
 
     def outputs(self, **logits: Tensor) -> Outputs:
-        outputs: Outputs = {"attention": self.maps, "losses": self.losses}
+        outputs: Outputs = {
+            "attention": self.maps,
+            "attention_logits": self.logits,
+            "losses": self.losses,
+        }
         outputs.update(logits)  # type: ignore[typeddict-item]
         return outputs

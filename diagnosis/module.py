@@ -10,6 +10,7 @@ from saliency.losses import correlation_loss, kl_divergence_loss
 from saliency.metrics import CorrelationCoefficient, NormalisedScanpathSaliency
 from saliency.module import TaskModule, TaskSettings
 from saliency.network import Network, Outputs
+from saliency.terms import LossTerm
 
 from .evaluators import MacroAUROC
 from .losses import binary_cross_entropy, cross_entropy, probabilities
@@ -37,24 +38,23 @@ class CooperativeModule(TaskModule):
 
     def forward(self, batch: Batch) -> Outputs:
         """The network's outputs for a batch."""
-        context = attention_context(batch, self.settings.organs, training=self.training)
+        context = attention_context(batch, self.settings.organs, targets=True)
         outputs: Outputs = self.network(batch["image"], self.settings.task, context)
         return outputs
 
-    def loss_values(self, batch: Batch) -> dict[str, Tensor]:
-        """Class losses over stated labels, saliency losses over rows with gaze."""
+    def loss_terms(self, batch: Batch) -> dict[str, LossTerm]:
+        """Class losses over stated labels, saliency losses over rows with gaze, modules' own."""
         outputs = self(batch)
         self._last = None if self.training else outputs
-        values = {}
+        terms = dict(outputs.get("losses", {}))
         for name in self.settings.losses:
             if name in CLASS_LOSSES:
-                values[name] = CLASS_LOSSES[name](outputs["class_logits"], batch["labels"])
+                values = CLASS_LOSSES[name](outputs["class_logits"], batch["labels"])
+                terms[name] = LossTerm(values)
             if name in SALIENCY_LOSSES:
                 logits, truth, film = outputs["saliency_logits"], batch["saliency"], batch["valid"]
-                values[name] = SALIENCY_LOSSES[name](logits, truth, film)
-        for name, value in outputs.get("losses", {}).items():
-            values[name] = value.reshape(1)
-        return values
+                terms[name] = LossTerm(SALIENCY_LOSSES[name](logits, truth, film))
+        return terms
 
     def validate(self, batch: Batch) -> None:
         """AUROC, CC and NSS on the network grid."""
@@ -74,22 +74,26 @@ class CooperativeModule(TaskModule):
 
 
 def attention_context(
-    batch: Batch, organs: tuple[str, ...] = (), *, training: bool = False
+    batch: Batch, organs: tuple[str, ...] = (), *, targets: bool = False
 ) -> AttentionContext:
     """What attention modules may use of a batch.
 
     Args:
         batch: of one or several views.
         organs: names of the anatomy planes.
-        training: labels and paired views are only given in training.
+        targets: give what losses are computed from; never in prediction.
     """
-    pairs, transform = paired_views(batch) if training else (None, None)
+    pairs, transform = paired_views(batch)
     return AttentionContext(
+        valid=batch["valid"],
         anatomy=batch["anatomy"] if organs else None,
         organs=organs,
         pairs=pairs,
         view_transform=transform,
-        labels=batch["labels"] if training else None,
+        labels=batch["labels"] if targets else None,
+        boxes=batch["boxes"] if targets else None,
+        box_labels=batch["box_labels"] if targets else None,
+        boxes_known=batch["boxes_known"] if targets else None,
     )
 
 
@@ -100,14 +104,13 @@ def paired_views(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
         pairs and (P, 2, 3) affine maps from the first view's network pixels to the other's; None
         for both if the batch has one view an image.
     """
-    index = batch["index"]
-    images = len(torch.unique(index))
-    if images == len(index):
+    view = batch["view"]
+    rows = torch.arange(len(view), device=view.device)
+    # Not by index, which a weighted mix may hold twice: views of one draw stand B / V rows apart.
+    images = (view == 0).sum()
+    pairs = torch.stack([rows % images, rows], 1)[view > 0]
+    if not len(pairs):
         return None, None
-    first = torch.arange(images, device=index.device)
-    pairs = torch.cat(
-        [torch.stack([first, first + view * images], 1) for view in range(1, len(index) // images)]
-    )
     frame = batch["frame"].double()
     one, other = frame[pairs[:, 0]], frame[pairs[:, 1]]
     linear = other[:, :, :2] @ torch.linalg.inv(one[:, :, :2])

@@ -17,10 +17,10 @@ from saliency.config import ScheduleConfig
 from saliency.module import TaskModule
 
 from .config import MonitorConfig
-from .record import is_first_rank
+from .ranks import barrier, is_first_rank
 from .weights import read_weights, save_weights
 
-BEST, LAST = "best.safetensors", "last.ckpt"
+BEST, RELOAD, LAST = "best.safetensors", "reload.safetensors", "last.ckpt"
 
 
 class CheckFirstBatch(Callback):
@@ -123,17 +123,18 @@ class StageCheckpoint(Checkpoint):
     def _keep_best(self, trainer: pl.Trainer, module: TaskModule) -> None:
         if self.schedule.reload_best:
             # A copy: the optimiser changes its state in place.
-            state = trainer.optimizers[0].state_dict()
-            self.best_optimiser = _copied(state)
-        state = module.network.state_dict() if self.schedule.reload_best else module.exported()
+            self.best_optimiser = _copied(trainer.optimizers[0].state_dict())
         if is_first_rank():
-            save_weights(self.folder / BEST, state)
+            save_weights(self.folder / BEST, module.exported())
+            if self.schedule.reload_best:
+                save_weights(self.folder / RELOAD, module.state_dict())
 
     def _drop_rate(self, trainer: pl.Trainer, module: TaskModule) -> None:
         optimiser = trainer.optimizers[0]
         rates = [group["lr"] * self.schedule.factor for group in optimiser.param_groups]
         if self.schedule.reload_best and self.best_optimiser is not None:
-            module.network.load_state_dict(read_weights(self.folder / BEST))
+            barrier()
+            module.load_state_dict(read_weights(self.folder / RELOAD))
             optimiser.load_state_dict(_copied(self.best_optimiser))
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate

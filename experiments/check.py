@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError, nearest
-from saliency.attention import requirements
+from saliency.attention import provided_losses, requirements
 
-from .config import RunConfig, StageConfig
+from .build import stage_classes
+from .config import ModelConfig, RunConfig, StageConfig
 
 TASKS_OF_KIND = {
     "pretrain": {"contrast", "classify", "segment"},
@@ -61,7 +63,7 @@ def check_config(config: RunConfig) -> None:
                 f"{where}: a '{model.kind}' cannot do task '{stage.task}', it does "
                 f"{', '.join(model.tasks)}"
             )
-        _check_losses(stage, where)
+        _check_losses(stage, model, where)
         sources = [init.stage for init in stage.init if init.stage]
         if stage.anatomy and stage.anatomy.source == "stage":
             sources.append(stage.anatomy.stage or "")
@@ -90,7 +92,7 @@ def not_built(config: RunConfig) -> list[str]:
         missing += [
             f"stage '{stage.name}': the loss '{loss}' is not built yet"
             for loss in stage.losses
-            if not LOSSES[loss][1]
+            if loss in LOSSES and not LOSSES[loss][1]
         ]
         if stage.weighting == "uncertainty":
             missing.append(f"stage '{stage.name}': uncertainty weighting is not built yet")
@@ -108,7 +110,7 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
     for stage in config.stages:
         rows = np.concatenate([cohort.rows_of("train", [name]) for name in stage.data.cohorts])
         where = f"stage '{stage.name}'"
-        _check_labels(stage, cohort, rows, where)
+        _check_labels(stage, cohort, rows)
         if {"kld", "correlation"} & stage.losses.keys() and not cohort.has_gaze[rows].any():
             raise ConfigError(f"{where}: no training image of its cohorts has gaze")
         needs = set(getattr(config.models[stage.model], "requires", ()))
@@ -126,34 +128,37 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
 
 
 def _check_module(stage: StageConfig, name: str, wanted: frozenset[str], where: str) -> None:
-    if "paired_view" in wanted and stage.data.views < 2:
+    if "paired_view" in wanted and len(stage.data.training_views()) < 2:
         raise ConfigError(f"{where}: attention '{name}' needs data.views of at least 2")
 
 
-def _check_labels(
-    stage: StageConfig, cohort: Cohort, rows: np.ndarray[tuple[int], np.dtype[np.int64]], where: str
-) -> None:
+def _check_labels(stage: StageConfig, cohort: Cohort, rows: npt.NDArray[np.int64]) -> None:
+    where = f"stage '{stage.name}'"
     if stage.task not in {"contrast", "classify", "fuse"} and not (
         {"bce", "cross_entropy"} & stage.losses.keys()
     ):
         return
-    labels = cohort.labels[rows]
+    classes, exclusive = stage_classes(stage, cohort)
+    labels = cohort.labels[rows][:, [cohort.pathologies.index(name) for name in classes]]
     if labels.size == 0 or np.isnan(labels).all():
         raise ConfigError(f"{where}: no training image of its cohorts has a stated label")
-    if cohort.exclusive and "bce" in stage.losses:
+    if exclusive and "bce" in stage.losses:
         raise ConfigError(f"{where}: exclusive classes need 'cross_entropy', not 'bce'")
-    if not cohort.exclusive and "cross_entropy" in stage.losses:
+    if not exclusive and "cross_entropy" in stage.losses:
         raise ConfigError(f"{where}: several labels may hold at once; use 'bce'")
-    if stage.task == "contrast" and np.isnan(labels).any(1).all() and stage.data.views < 2:
+    if stage.task == "contrast" and np.isnan(labels).any(1).all():
         raise ConfigError(
-            f"{where}: no training image states every label, and with one view there are no "
-            "pairs to contrast; choose 'classes' that are stated, or data.views: 2"
+            f"{where}: no training image states every label, so there are no pairs to contrast; "
+            "choose 'classes' that are stated"
         )
 
 
-def _check_losses(stage: StageConfig, where: str) -> None:
-    _known(where, "losses", stage.losses, LOSSES)
+def _check_losses(stage: StageConfig, model: ModelConfig, where: str) -> None:
+    given = provided_losses(getattr(model, "attention", ()))
+    _known(where, "losses", stage.losses, [*LOSSES, *given])
     for loss, spec in stage.losses.items():
+        if loss in given:
+            continue
         tasks, _ = LOSSES[loss]
         if stage.task not in tasks:
             raise ConfigError(

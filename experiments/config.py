@@ -52,8 +52,9 @@ class StageData(Strict):
         valid: split to choose the best epoch on; never test.
         image_size: (height, width) of the network grid.
         fit: ``pad``, ``crop`` or ``stretch`` the film onto the grid.
-        views: augmented views of each image in a batch.
-        augment: ranges of the augmentation.
+        views: views of each image in a batch: how many draws of ``augment``, or a list with the
+            augmentation of each view, e.g. ``[{}, {flip: always}]``.
+        augment: ranges of the augmentation; none if None.
         gaze: density recipe and readers.
     """
 
@@ -62,7 +63,7 @@ class StageData(Strict):
     valid: Literal["valid"] = "valid"
     image_size: tuple[int, int]
     fit: Literal["pad", "crop", "stretch"] = "pad"
-    views: int = Field(default=1, ge=1, le=4)
+    views: Annotated[int, Field(ge=1, le=8)] | tuple[AugmentConfig, ...] = 1
     augment: AugmentConfig | None = None
     gaze: GazeConfig = GazeConfig()
 
@@ -74,6 +75,10 @@ class StageData(Strict):
         if isinstance(value, list):
             return dict.fromkeys(value, 0.0)
         return value
+
+    def training_views(self) -> tuple[AugmentConfig | None, ...]:
+        """The augmentation of each view in training."""
+        return (self.augment,) * self.views if isinstance(self.views, int) else self.views
 
     @property
     def weights(self) -> dict[str, float] | None:
@@ -140,6 +145,7 @@ class StageConfig(Strict):
         task: what is trained.
         model: name under ``models``.
         data: what it sees.
+        classes: label columns of this stage; those of the run if None.
         init: where weights come from; later entries go over earlier ones.
         anatomy: where organ masks come from.
         contrast: of task ``contrast``.
@@ -159,6 +165,7 @@ class StageConfig(Strict):
     task: Literal["contrast", "classify", "saliency", "fuse", "joint", "segment", "detect"]
     model: Name
     data: StageData
+    classes: tuple[str, ...] | None = None
     init: tuple[InitConfig, ...] = ()
     anatomy: AnatomyConfig | None = None
     contrast: ContrastConfig = ContrastConfig()

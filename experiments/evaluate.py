@@ -66,8 +66,16 @@ def evaluate(run: Path, *, stage: str | None = None, device: str = "auto") -> di
     rows = cohort.rows_of(settings.split, list(settings.cohorts or config.cohorts))
     if not len(rows):
         raise ConfigError(f"{run}: no image in split '{settings.split}' to evaluate")
-    size, fit = predictor.stage.data.image_size, predictor.stage.data.fit
-    dataset = GazeDataset(cohort, size, config.seed, fit=fit, gaze=settings.gaze, memory=0)
+    dataset = GazeDataset(
+        cohort,
+        predictor.stage.data.image_size,
+        config.seed,
+        fit=predictor.stage.data.fit,
+        gaze=settings.gaze,
+        classes=predictor.classes,
+        anatomy=predictor.anatomy,
+        memory=0,
+    )
     centre = _centre_biases(cohort, rows) if predictor.has_saliency else {}
     context = _Context(cohort, dataset, predictor, settings, centre)
     table = pd.DataFrame([_score(context, row, one) for row, one in _predictions(context, rows)])

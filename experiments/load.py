@@ -232,8 +232,12 @@ def _child(schema: dict[str, Any], node: dict[str, Any], part: int | str) -> dic
         mapping = found.get("discriminator", {}).get("mapping", {})
         if part in mapping:
             return _resolve(schema, {"$ref": mapping[part]})
-        if isinstance(found.get("additionalProperties"), dict):
-            return dict(found["additionalProperties"])
+        for values in (
+            found.get("additionalProperties"),
+            *found.get("patternProperties", {}).values(),
+        ):
+            if isinstance(values, dict):
+                return dict(values)
     return {}
 
 

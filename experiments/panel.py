@@ -12,13 +12,12 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from eye_gaze_data.batch import Batch, collate, to_device
-from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.dataset import GazeDataset
 from eye_gaze_data.files import write_json
 from saliency.density import density
 
 from .config import StageConfig
-from .record import is_first_rank
+from .ranks import is_first_rank
 
 CASES = 4
 
@@ -32,12 +31,11 @@ class Panel(Callback):
     Args:
         folder: of the stage.
         stage: its config.
-        cohort: of the run.
-        seed: of the run.
+        dataset: the stage's samples of one fixed view.
     """
 
-    def __init__(self, folder: Path, stage: StageConfig, cohort: Cohort, seed: int) -> None:
-        self.folder, self.stage, self.cohort, self.seed = folder, stage, cohort, seed
+    def __init__(self, folder: Path, stage: StageConfig, dataset: GazeDataset) -> None:
+        self.folder, self.stage, self.dataset = folder, stage, dataset
         self.batch: Batch | None = None
         self.writer: Any = None
 
@@ -47,13 +45,13 @@ class Panel(Callback):
         if self.stage.task not in {"saliency", "joint"} or not is_first_rank():
             return
         data = self.stage.data
-        rows = self.cohort.rows_of(data.valid, list(data.cohorts))
-        rows = rows[self.cohort.has_gaze[rows]]
+        cohort = self.dataset.cohort
+        rows = cohort.rows_of(data.valid, list(data.cohorts))
+        rows = rows[cohort.has_gaze[rows]]
         if not len(rows):
             return
-        drawn = np.random.default_rng(self.seed).permutation(rows)[:CASES]
-        dataset = GazeDataset(self.cohort, data.image_size, self.seed, fit=data.fit, gaze=data.gaze)
-        batch = collate([dataset[0, int(row)] for row in drawn])
+        drawn = np.random.default_rng(self.dataset.seed).permutation(rows)[:CASES]
+        batch = collate([self.dataset[0, int(row)] for row in drawn])
         write_json(self.folder / "panel.json", {"images": batch["image_id"]})
         self.batch = to_device(batch, pl_module.device)
         from torch.utils.tensorboard import SummaryWriter

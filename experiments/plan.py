@@ -7,8 +7,9 @@ import numpy as np
 
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError, DataError, GazedxError
+from saliency.network import Network
 
-from .build import build_cohorts, build_network
+from .build import build_cohorts, build_network, stage_classes
 from .check import check_against_cohort, check_config, not_built
 from .config import RunConfig, StageConfig
 from .record import read_stage, stage_folder
@@ -51,6 +52,17 @@ def check_everything(config: RunConfig) -> list[str]:
     return [*lines, *(f"not there yet: {line}" for line in not_built(config))]
 
 
+def check_networks(config: RunConfig, cohort: Cohort) -> None:
+    """Build every network, try globs, image sizes and hand-overs: all that needs no training.
+
+    Raises:
+        ConfigError: naming the stage and what does not fit.
+    """
+    for stage in config.stages:
+        if config.models[stage.model].built:
+            _parameters(config, stage, cohort)
+
+
 def _row(config: RunConfig, stage: StageConfig, cohort: Cohort, folder: Path) -> dict[str, Any]:
     rows = [cohort.rows_of("train", [name]) for name in stage.data.cohorts]
     record = read_stage(stage_folder(folder, config, stage.name)) or {}
@@ -67,13 +79,13 @@ def _row(config: RunConfig, stage: StageConfig, cohort: Cohort, folder: Path) ->
         "then": record.get("status", "to run"),
     }
     if config.models[stage.model].built:
-        row |= _parameters(config, stage, len(cohort.pathologies))
+        row |= _parameters(config, stage, cohort)
     return row
 
 
-def _parameters(config: RunConfig, stage: StageConfig, classes: int) -> dict[str, Any]:
+def _parameters(config: RunConfig, stage: StageConfig, cohort: Cohort) -> dict[str, Any]:
     """Counts, having tried the globs, the image size and the hand-over on networks without data."""
-    network = build_network(config.models[stage.model], classes, config.seed)
+    network = _bare_network(config, stage, cohort)
     height, width = stage.data.image_size
     if height % network.multiple or width % network.multiple:
         raise ConfigError(
@@ -85,7 +97,7 @@ def _parameters(config: RunConfig, stage: StageConfig, classes: int) -> dict[str
             source = config.stage(init.stage)
             if not config.models[source.model].built:
                 continue
-            state = build_network(config.models[source.model], classes, config.seed).state_dict()
+            state = _bare_network(config, source, cohort).state_dict()
             if source.task == "contrast":
                 prefix = f"{source.contrast.encoder}."
                 state = {name: v for name, v in state.items() if name.startswith(prefix)}
@@ -95,3 +107,9 @@ def _parameters(config: RunConfig, stage: StageConfig, classes: int) -> dict[str
                 raise ConfigError(f"stage '{stage.name}': {error}") from error
     trained, frozen = freeze(network, stage.train, stage.name)
     return {"trained": trained, "frozen": frozen, "sites": ", ".join(network.sites)}
+
+
+def _bare_network(config: RunConfig, stage: StageConfig, cohort: Cohort) -> Network:
+    """A stage's network without pretrained weights: only names and shapes matter here."""
+    model = config.models[stage.model].model_copy(update={"pretrained": False})
+    return build_network(model, len(stage_classes(stage, cohort)[0]), config.seed)

@@ -10,6 +10,7 @@ import torch
 
 from diagnosis.losses import probabilities
 from diagnosis.module import attention_context
+from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.batch import Batch, to_device
 from eye_gaze_data.cohort import Pixels
 from eye_gaze_data.errors import ConfigError, StageError
@@ -24,7 +25,7 @@ from eye_gaze_data.geometry import (
 from saliency.density import density
 from saliency.network import Network
 
-from .build import build_network
+from .build import build_anatomy, build_cohorts, build_network
 from .config import RunConfig, StageConfig
 from .load import load_config
 from .record import read_stage, stage_folder
@@ -59,6 +60,7 @@ class Predictor:
         classes: names of the logits.
         exclusive: whether exactly one class holds.
         device: where the network is.
+        anatomy: where organ masks come from; None if the network needs none.
     """
 
     def __init__(
@@ -70,9 +72,11 @@ class Predictor:
         device: torch.device,
         *,
         exclusive: bool,
+        anatomy: AnatomySource | None = None,
     ) -> None:
         self.config, self.stage, self.network = config, stage, network
         self.classes, self.exclusive, self.device = classes, exclusive, device
+        self.anatomy = anatomy
 
     @classmethod
     def load(cls, run: Path, stage: str | None = None, device: str = "auto") -> Self:
@@ -105,7 +109,10 @@ class Predictor:
         hand_over(network, read_weights(path), {"": ""}, str(path))
         where = choose_device(device)
         network = network.to(where).eval()
-        return cls(config, spec, network, classes, where, exclusive=bool(record["exclusive"]))
+        cohort = build_cohorts(config) if spec.anatomy else None
+        anatomy = build_anatomy(spec.anatomy, cohort) if cohort else None
+        exclusive = bool(record["exclusive"])
+        return cls(config, spec, network, classes, where, exclusive=exclusive, anatomy=anatomy)
 
     @property
     def has_saliency(self) -> bool:
@@ -140,6 +147,17 @@ class Predictor:
             for row in range(len(batch["image"]))
         ]
 
+    def _anatomy(self, original: tuple[int, int], frame: Frame) -> torch.Tensor:
+        """Organ masks of a film from elsewhere, (1, M, H, W); NaN where they are not known."""
+        size = self.stage.data.image_size
+        if self.anatomy is None:
+            return torch.zeros(1, 0, *size)
+        masks = torch.from_numpy(self.anatomy(None, original))
+        unknown = masks.isnan().flatten(1).any(1)
+        moved = warp_pixels(masks.nan_to_num(0.0), frame, size)
+        moved[unknown] = torch.nan
+        return moved[None]
+
     def predict(self, pixels: Pixels) -> Prediction:
         """Predict one film.
 
@@ -158,11 +176,12 @@ class Predictor:
             "saliency": torch.full((1, 1, *size), torch.nan),
             "fixations": torch.full((1, 1, *size), torch.nan),
             "labels": torch.full((1, len(self.classes)), torch.nan),
-            "anatomy": torch.full((1, 0, *size), torch.nan),
+            "anatomy": self._anatomy(original, frame),
             "boxes": [torch.zeros(0, 4)],
             "box_labels": [torch.zeros(0, dtype=torch.int64)],
             "boxes_known": torch.tensor([False]),
             "index": torch.tensor([0]),
+            "view": torch.tensor([0]),
             "image_id": [""],
             "patient_id": [""],
         }

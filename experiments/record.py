@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from filelock import FileLock, Timeout
 
@@ -25,12 +26,6 @@ from . import GAZEDX_VERSION
 from .config import RunConfig, StageConfig
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "pandas", "scipy")
-
-
-def is_first_rank() -> bool:
-    """Whether this process writes the run folder; true without torchrun and SLURM."""
-    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK"))
-    return int(next((rank for rank in ranks if rank is not None), "0")) == 0
 
 
 def now() -> str:
@@ -110,10 +105,13 @@ def write_splits(run: Path, cohort: Cohort) -> None:
     write_text(path, text)
 
 
-def write_manifest(run: Path, cohort: Cohort) -> str:
-    """``manifest.json``: every file with size and SHA-256, each decoded once; and its hash.
+def write_manifest(run: Path, cohort: Cohort) -> dict[str, str]:
+    """``manifest.json``: every file with size and SHA-256, each decoded once.
 
     Files that an earlier manifest of the run lists with the same hash are not decoded again.
+
+    Returns:
+        a hash of each cohort of the run: of its table, gaze, boxes and files.
 
     Raises:
         DataError: naming the file that cannot be read, or whose size is not as the table says.
@@ -127,9 +125,13 @@ def write_manifest(run: Path, cohort: Cohort) -> str:
         for row, name in enumerate(cohort.table["path"])
         if name
     ]
-    facts = {"notes": list(cohort.notes), "table_sha256": _table_hash(cohort), "files": files}
-    write_json(path, facts)
-    return sha256_of(facts["table_sha256"], [file["sha256"] for file in files])
+    digests = {file["image_id"]: file["sha256"] for file in files}
+    hashes = {
+        str(name): _cohort_hash(cohort, np.flatnonzero(cohort.table["cohort"] == name), digests)
+        for name in cohort.table["cohort"].unique()
+    }
+    write_json(path, {"notes": list(cohort.notes), "cohorts": hashes, "files": files})
+    return hashes
 
 
 def _file_facts(row: int, path: Path, cohort: Cohort, known: set[str]) -> dict[str, Any]:
@@ -142,16 +144,19 @@ def _file_facts(row: int, path: Path, cohort: Cohort, known: set[str]) -> dict[s
     return {"image_id": name, "bytes": path.stat().st_size, "sha256": digest}
 
 
-def _table_hash(cohort: Cohort) -> str:
-    """Over ids, splits, labels, gaze and boxes, but not over paths: data may be moved."""
+def _cohort_hash(cohort: Cohort, rows: npt.NDArray[np.int64], digests: dict[str, str]) -> str:
+    """Over ids, splits, labels, gaze, boxes and files, but not over paths: data may be moved."""
     digest = hashlib.sha256()
-    table = cohort.table.drop(columns="path")
+    table = cohort.table.drop(columns="path").iloc[rows]
     digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
-    parts = [part.frame() for part in (cohort.gaze, cohort.boxes) if part is not None]
-    for part in parts:
-        digest.update(pd.util.hash_pandas_object(part, index=False).to_numpy().tobytes())
+    for part in (cohort.gaze, cohort.boxes):
+        if part is not None:
+            frame = part.frame()
+            frame = frame[frame["row"].isin(rows)].drop(columns="row")
+            digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
     if cohort.gaze is not None:
-        digest.update(np.ascontiguousarray(cohort.gaze.pixels_per_degree).tobytes())
+        digest.update(np.ascontiguousarray(cohort.gaze.pixels_per_degree[rows]).tobytes())
+    digest.update("".join(digests.get(str(name), "") for name in table["image_id"]).encode())
     return digest.hexdigest()
 
 
@@ -178,19 +183,25 @@ def read_stage(folder: Path) -> dict[str, Any] | None:
 
 
 def stage_inputs(
-    config: RunConfig, stage: StageConfig, data: str, weights: dict[str, str]
+    config: RunConfig, stage: StageConfig, data: dict[str, str], weights: dict[str, str]
 ) -> dict[str, Any]:
-    """Everything that a stage's result depends on, as plain values."""
+    """Everything that a stage's result depends on, as plain values.
+
+    Defaults are left out, so that a field that a later version adds does not make old runs stale;
+    a default that changes the meaning of old runs comes with a new minor version.
+    """
     return {
         "gazedx": ".".join(GAZEDX_VERSION.split(".")[:2]),
         "seed": config.seed,
         "classes": None if config.classes is None else list(config.classes),
-        "data": data,
+        "data": {name: data[name] for name in stage.data.cohorts},
         "weights": weights,
-        "model": config.models[stage.model].model_dump(mode="json"),
-        "stage": stage.model_dump(mode="json"),
-        "accumulate": config.trainer.accumulate,
-        "precision": config.trainer.precision,
+        "model": config.models[stage.model].model_dump(mode="json", exclude_defaults=True),
+        "stage": stage.model_dump(mode="json", exclude_defaults=True),
+        "trainer": {
+            name: getattr(config.trainer, name)
+            for name in ("devices", "nodes", "accumulate", "precision")
+        },
     }
 
 

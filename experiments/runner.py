@@ -1,33 +1,27 @@
 """Runs stages in order: one fresh Trainer each, weights handed over, finished stages skipped."""
 
-import logging
 import shutil
 import signal
 import time
-import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Any
-
-import pytorch_lightning as pl
-from safetensors.torch import load_file
+from typing import Any, Literal
 
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError, StageError
-from eye_gaze_data.files import sha256_of, sha256_of_file, write_json
-from saliency.module import TaskModule
+from eye_gaze_data.files import remove_leftovers, sha256_of, sha256_of_file, write_json
 
-from .build import build_cohorts, build_data, build_module
-from .callbacks import BEST, LAST, CheckFirstBatch, StageCheckpoint, StageLog
+from .build import build_cohorts
 from .check import check_against_cohort, check_config, not_built
 from .config import RunConfig, StageConfig
 from .load import save_config
-from .panel import Panel
+from .plan import check_networks
+from .ranks import barrier, from_first, is_first_rank, join
 from .record import (
     changed_keys,
     finish_run,
-    is_first_rank,
     locked,
     now,
     read_stage,
@@ -38,9 +32,10 @@ from .record import (
     write_run_facts,
     write_splits,
 )
-from .weights import freeze, frozen_fingerprint, hand_over, read_weights, save_weights
+from .training import train
 
 Say = Callable[[str], None]
+Decision = Literal["skip", "resume", "afresh"]
 
 
 class Preempted(SystemExit):
@@ -72,34 +67,26 @@ def run(
         ConfigError: if the run cannot work, before anything is trained.
         StageError: if a stage cannot start or fails.
     """
-    prepare(config)
-    chosen = select_stages(config, kinds, first, last)
-    previous = signal.signal(signal.SIGTERM, _on_sigterm)
-    try:
-        if not is_first_rank():
-            _run_stages(config, folder, chosen, first, say, bar=bar)
-            return
-        with locked(folder):
-            _run_stages(config, folder, chosen, first, say, bar=bar)
-            if all(
-                (read_stage(stage_folder(folder, config, s.name)) or {}).get("status") == "complete"
-                for s in config.stages
-            ):
-                finish_run(folder)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def prepare(config: RunConfig) -> None:
-    """Refuse what cannot run.
-
-    Raises:
-        ConfigError: naming what is wrong or not built yet.
-    """
     check_config(config)
     missing = not_built(config)
     if missing:
         raise ConfigError("this run is declared, but cannot be trained yet:\n" + "\n".join(missing))
+    chosen = select_stages(config, kinds, first, last)
+    join(config.trainer)
+    previous = signal.signal(signal.SIGTERM, _on_sigterm)
+    with ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGTERM, previous)
+        if is_first_rank():
+            stack.enter_context(locked(folder))
+        cohort = build_cohorts(config)
+        check_against_cohort(config, cohort)
+        check_networks(config, cohort)
+        data = from_first(_begin(config, folder, cohort, first) if is_first_rank() else {})
+        for stage in chosen:
+            _run_stage(StageRun(config, stage, folder, cohort, data), say, first=first, bar=bar)
+        records = [read_stage(stage_folder(folder, config, s.name)) for s in config.stages]
+        if is_first_rank() and all(r and r["status"] == "complete" for r in records):
+            finish_run(folder)
 
 
 def select_stages(
@@ -122,68 +109,51 @@ def select_stages(
     return chosen
 
 
-def _run_stages(
-    config: RunConfig,
-    folder: Path,
-    chosen: Sequence[StageConfig],
-    first: str | None,
-    say: Say,
-    *,
-    bar: bool,
-) -> None:
-    cohort = build_cohorts(config)
-    check_against_cohort(config, cohort)
-    data = ""
-    if is_first_rank():
-        write_splits(folder, cohort)
-        data = write_manifest(folder, cohort)
-        save_config(config, folder / "config.yaml")
-        write_run_facts(folder, config, config.trainer.device)
-    for stage in chosen:
-        _run_stage(
-            _Stage(config, stage, folder, cohort, data, say), afresh=first is not None, bar=bar
-        )
+class StageRun:
+    """A stage of a run with its folder, its record and what it depends on.
 
-
-class _Stage:
-    """A stage of a run with its folder, its record and what it depends on."""
+    Args:
+        config: of the run.
+        stage: of it.
+        run: the run folder.
+        cohort: the merged cohort.
+        data: a hash of each cohort.
+    """
 
     def __init__(
-        self, config: RunConfig, stage: StageConfig, run: Path, cohort: Cohort, data: str, say: Say
+        self, config: RunConfig, stage: StageConfig, run: Path, cohort: Cohort, data: dict[str, str]
     ) -> None:
-        self.config, self.stage, self.run, self.cohort = config, stage, run, cohort
-        self.data, self.say = data, say
+        self.config, self.stage, self.run, self.cohort, self.data = config, stage, run, cohort, data
         self.folder = stage_folder(run, config, stage.name)
         self.record: dict[str, Any] = {}
 
-    def sources(self) -> dict[str, Path]:
-        """The weights files that the stage starts from, each finished.
+    def sources(self) -> list[tuple[str, Path]]:
+        """Name and weights file of each ``init``, all there.
 
         Raises:
             StageError: if one is missing.
         """
-        paths = {}
+        found = []
         for init in self.stage.init:
-            if init.stage is None:
-                paths[str(init.file)] = Path(str(init.file))
-                continue
-            folder = stage_folder(self.run, self.config, init.stage)
-            record = read_stage(folder)
-            if record is None or record["status"] != "complete":
-                status = "was never run" if record is None else f"is {record['status']}"
-                raise StageError(
-                    f"stage '{self.stage.name}' starts from stage '{init.stage}', which {status}; "
-                    f"run it first: gazedx run CONFIG --until {init.stage}"
-                )
-            paths[init.stage] = folder / "weights.safetensors"
-        for path in paths.values():
+            path = Path(str(init.file))
+            if init.stage is not None:
+                folder = stage_folder(self.run, self.config, init.stage)
+                record = read_stage(folder)
+                if record is None or record["status"] != "complete":
+                    status = "was never run" if record is None else f"is {record['status']}"
+                    raise StageError(
+                        f"stage '{self.stage.name}' starts from stage '{init.stage}', which "
+                        f"{status}; run it first: gazedx run CONFIG --until {init.stage}"
+                    )
+                path = folder / "weights.safetensors"
             if not path.is_file():
                 raise StageError(f"stage '{self.stage.name}': no weights at {path}")
-        return paths
+            found.append((init.stage or path.name, path))
+        return found
 
     def inputs(self) -> dict[str, Any]:
         """Everything that the result depends on."""
-        hashes = {name: sha256_of_file(path) for name, path in self.sources().items()}
+        hashes = {name: sha256_of_file(path) for name, path in self.sources()}
         return stage_inputs(self.config, self.stage, self.data, hashes)
 
     def write(self, status: str, **facts: object) -> None:
@@ -193,34 +163,66 @@ class _Stage:
             write_json(self.folder / "stage.json", self.record)
 
 
-def _run_stage(stage: _Stage, *, afresh: bool, bar: bool) -> None:
-    inputs = stage.inputs()
+def _begin(config: RunConfig, folder: Path, cohort: Cohort, first: str | None) -> dict[str, str]:
+    """Refuse a run that was begun with other inputs; then write what describes it.
+
+    Returns:
+        a hash of each cohort.
+    """
+    remove_leftovers(folder)
+    write_splits(folder, cohort)
+    data = write_manifest(folder, cohort)
+    for stage in config.stages:
+        if stage.name == first:
+            break
+        record = read_stage(stage_folder(folder, config, stage.name))
+        if record is not None:
+            weights = record["inputs"]["weights"]
+            _refuse_changed(stage.name, record, stage_inputs(config, stage, data, weights))
+    save_config(config, folder / "config.yaml")
+    write_run_facts(folder, config, config.trainer.device)
+    return data
+
+
+def _refuse_changed(name: str, record: dict[str, Any], inputs: dict[str, Any]) -> None:
+    changed = changed_keys(record["inputs"], inputs)
+    if changed:
+        raise StageError(
+            f"stage '{name}' was {record['status']} with other inputs; changed: "
+            f"{', '.join(changed[:8])}. Use another --out, or run it again with --from {name}"
+        )
+
+
+def _decide(stage: StageRun, inputs: dict[str, Any], first: str | None) -> Decision:
     record = read_stage(stage.folder)
-    if record is not None and not afresh:
-        changed = changed_keys(record["inputs"], inputs)
-        if changed:
-            raise StageError(
-                f"stage '{stage.stage.name}' was {record['status']} with other inputs; changed: "
-                f"{', '.join(changed[:8])}. Use another --out, or run it again with "
-                f"--from {stage.stage.name}"
-            )
-        if record["status"] == "complete" and (stage.folder / "weights.safetensors").is_file():
-            stage.say(f"{stage.stage.name}  finished before, skipped")
-            return
-    elif afresh and stage.folder.exists() and is_first_rank():
-        shutil.rmtree(stage.folder)
+    if first is not None or record is None:
+        return "afresh"
+    _refuse_changed(stage.stage.name, record, inputs)
+    done = record["status"] == "complete" and (stage.folder / "weights.safetensors").is_file()
+    return "skip" if done else "resume"
+
+
+def _run_stage(stage: StageRun, say: Say, *, first: str | None, bar: bool) -> None:
+    inputs = stage.inputs()
+    decision = from_first(_decide(stage, inputs, first) if is_first_rank() else "skip")
+    if decision == "skip":
+        say(f"{stage.stage.name}  finished before, skipped")
+        return
+    if decision == "afresh" and is_first_rank():
+        shutil.rmtree(stage.folder, ignore_errors=True)
+    barrier()
+    before = float((read_stage(stage.folder) or {}).get("seconds", 0.0))
     stage.record = {
         "name": stage.stage.name,
         "kind": stage.stage.kind,
         "task": stage.stage.task,
         "key": sha256_of(inputs),
         "inputs": inputs,
-        "seconds": (record or {}).get("seconds", 0.0) if not afresh else 0.0,
+        "seconds": before,
     }
     begun = time.monotonic()
-    before = stage.record["seconds"]
     try:
-        _train(stage, bar=bar)
+        train(stage, say, bar=bar)
     except BaseException as error:
         # Whatever ended it, the record says so; the error itself goes on its way.
         status = "interrupted" if isinstance(error, SystemExit | KeyboardInterrupt) else "failed"
@@ -228,107 +230,7 @@ def _run_stage(stage: _Stage, *, afresh: bool, bar: bool) -> None:
         stage.write(status, error=user_error(error), seconds=spent)
         raise
     stage.write("complete", error=None, seconds=before + time.monotonic() - begun)
-
-
-def _train(stage: _Stage, *, bar: bool) -> None:
-    config, spec = stage.config, stage.stage
-    module = build_module(config, spec, stage.cohort)
-    reports = []
-    for init, (name, path) in zip(spec.init, stage.sources().items(), strict=True):
-        report = hand_over(module.network, read_weights(path), init.prefixes, f"init from '{name}'")
-        reports.append(f"from '{name}': {report}")
-    trained, frozen = freeze(module.network, spec.train, spec.name)
-    # Lightning leaves modes as it finds them: this one holds frozen parts in evaluation mode.
-    module.train()
-    fingerprint = frozen_fingerprint(module.network)
-    data = build_data(config, spec, stage.cohort)
-    folder = stage.folder / "checkpoints"
-    checkpoint = StageCheckpoint(folder, spec.monitor, spec.schedule, spec.stop_after)
-    stage.write(
-        "running",
-        init="; ".join(reports) or None,
-        n_trained=trained,
-        n_frozen=frozen,
-        classes=list(stage.cohort.pathologies),
-        exclusive=stage.cohort.exclusive,
-    )
-    trainer = _trainer(stage, checkpoint, bar=bar)
-    last = folder / LAST
-    with warnings.catch_warnings():
-        _quiet()
-        trainer.fit(
-            module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True
-        )
-    if frozen_fingerprint(module.network) != fingerprint:
-        raise StageError(f"stage '{spec.name}': a frozen parameter or statistic changed")
-    _finish(stage, module, checkpoint, trainer)
-
-
-def _finish(
-    stage: _Stage, module: TaskModule, checkpoint: StageCheckpoint, trainer: pl.Trainer
-) -> None:
-    if checkpoint.best_epoch < 0:
-        raise StageError(
-            f"stage '{stage.stage.name}': {checkpoint.monitor.metric} was NaN in every epoch, so "
-            "there is no best one; is anything to score in the validation split?"
-        )
-    path = stage.folder / "weights.safetensors"
-    if is_first_rank():
-        names = module.exported().keys()
-        best = load_file(stage.folder / "checkpoints" / BEST)
-        facts = {"gazedx": "1", "stage": stage.stage.name}
-        save_weights(path, {name: best[name] for name in names}, facts)
-    stage.record |= {
-        "epochs": trainer.current_epoch,
-        "best_epoch": checkpoint.best_epoch,
-        "monitor": {**checkpoint.monitor.model_dump(), "value": checkpoint.best},
-        "steps": trainer.global_step,
-        "weights_sha256": sha256_of_file(path) if is_first_rank() else None,
-    }
-    trainer.strategy.barrier()
-
-
-def _trainer(stage: _Stage, checkpoint: StageCheckpoint, *, bar: bool) -> pl.Trainer:
-    config, spec = stage.config.trainer, stage.stage
-    cohort = stage.cohort
-    callbacks: list[pl.Callback] = [
-        CheckFirstBatch(len(cohort.pathologies), len(cohort.organs)),
-        StageLog(stage.folder, spec.name, None if bar else stage.say),
-        Panel(stage.folder, spec, cohort, stage.config.seed),
-        checkpoint,
-    ]
-    many = config.devices * config.nodes > 1
-    return pl.Trainer(
-        accelerator={"cuda": "gpu"}.get(config.device, config.device),
-        devices=config.devices,
-        num_nodes=config.nodes,
-        strategy="ddp" if many else "auto",
-        precision=config.precision,
-        max_epochs=spec.epochs,
-        accumulate_grad_batches=config.accumulate,
-        gradient_clip_val=spec.optimiser.clip,
-        callbacks=callbacks,
-        logger=False,
-        num_sanity_val_steps=0,
-        enable_progress_bar=bar,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=str(stage.folder),
-    )
-
-
-def _quiet() -> None:
-    """Leave out Lightning's advice that does not apply here."""
-    for text in (
-        ".*does not have many workers.*",
-        ".*The number of training batches.*",
-        ".*GPU available but not used.*",
-        ".*LeafSpec.*",
-        ".*in eval mode.*",
-    ):
-        warnings.filterwarnings("ignore", text)
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    barrier()
 
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:

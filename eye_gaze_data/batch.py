@@ -23,6 +23,7 @@ class Sample(TypedDict):
     box_labels: Tensor
     boxes_known: Tensor
     index: Tensor
+    view: Tensor
     image_id: str
     patient_id: str
 
@@ -30,8 +31,9 @@ class Sample(TypedDict):
 class Batch(TypedDict):
     """What a network, a loss and a metric get.
 
-    With several views an image stands in several rows, view after view: rows 0 to B/V - 1 are the
-    first views. Rows of one image share ``index``; ``frame`` tells how the views differ.
+    With V views an image stands in V rows, view after view: rows i, i + B/V, i + 2B/V ... show one
+    draw of one image, and ``frame`` tells how they differ. A weighted mix may draw an image twice
+    in a batch: rows that share ``index`` show one image, but are not always views of one draw.
 
     Attributes:
         image: float32 (B, 1, H, W), grey level in [0, 1].
@@ -46,6 +48,7 @@ class Batch(TypedDict):
         box_labels: B tensors int64 (n,), the class of each box.
         boxes_known: bool (B,), whether the list of boxes is complete.
         index: int64 (B,), row of the cohort's table.
+        view: int64 (B,), which view of its image a row is, from 0.
         image_id: B names.
         patient_id: B names.
     """
@@ -61,12 +64,14 @@ class Batch(TypedDict):
     box_labels: list[Tensor]
     boxes_known: Tensor
     index: Tensor
+    view: Tensor
     image_id: list[str]
     patient_id: list[str]
 
 
 _STACKED = (
     "image", "valid", "frame", "saliency", "fixations", "labels", "anatomy", "boxes_known", "index",
+    "view",
 )  # fmt: skip
 _LISTED = ("boxes", "box_labels", "image_id", "patient_id")
 
@@ -114,20 +119,28 @@ def check_batch(batch: Batch, n_classes: int, n_organs: int = 0) -> None:
     missing = Batch.__required_keys__ - batch.keys()
     if missing:
         raise DataError(f"batch: expected every key of the contract, missing {sorted(missing)}")
+    if batch["image"].ndim != 4:
+        shape = tuple(batch["image"].shape)
+        raise DataError(f"batch['image']: expected (B, 1, H, W), found {shape}")
     n, _, height, width = batch["image"].shape
     shapes = {
         "image": (n, 1, height, width), "valid": (n, 1, height, width), "frame": (n, 2, 3),
         "saliency": (n, 1, height, width), "fixations": (n, 1, height, width),
         "labels": (n, n_classes), "anatomy": (n, n_organs, height, width), "boxes_known": (n,),
-        "index": (n,),
+        "index": (n,), "view": (n,),
     }  # fmt: skip
-    kinds = {"valid": torch.bool, "boxes_known": torch.bool, "index": torch.int64}
-    for key, shape in shapes.items():
+    kinds = {
+        "valid": torch.bool,
+        "boxes_known": torch.bool,
+        "index": torch.int64,
+        "view": torch.int64,
+    }
+    for key, expected in shapes.items():
         value: Tensor = batch[key]  # type: ignore[literal-required]
         kind = kinds.get(key, torch.float32)
-        if tuple(value.shape) != shape or value.dtype != kind:
+        if tuple(value.shape) != expected or value.dtype != kind:
             found = f"{value.dtype} {tuple(value.shape)}"
-            raise DataError(f"batch['{key}']: expected {kind} {shape}, found {found}")
+            raise DataError(f"batch['{key}']: expected {kind} {expected}, found {found}")
     for key in _LISTED:
         if len(batch[key]) != n:  # type: ignore[literal-required]
             raise DataError(f"batch['{key}']: expected {n} entries, found {len(batch[key])}")  # type: ignore[literal-required]
@@ -148,24 +161,26 @@ def _check_values(batch: Batch) -> None:
     _refuse(batch, "saliency", saliency.isnan() != ~gaze[:, None, None, None], "all NaN or none")
     _refuse(batch, "fixations", fixations.isnan() != saliency.isnan(), "NaN where saliency is")
     _refuse(batch, "saliency", gaze[:, None, None, None] & ~valid & (saliency != 0), "0 off film")
+    _refuse(batch, "saliency", saliency < 0, "no negative density")
     mass = saliency.double().flatten(1).sum(1)
     _refuse(batch, "saliency", gaze & ((mass - 1).abs() > 1e-4), "a sum of 1 over the film")
-    whole = (fixations >= 0) & (fixations == fixations.round())
+    whole = (fixations >= 0) & (fixations == fixations.round()) & fixations.isfinite()
     _refuse(batch, "fixations", gaze[:, None, None, None] & ~whole, "whole counts")
 
 
 def _check_boxes(batch: Batch, n_classes: int) -> None:
     for row, (boxes, classes) in enumerate(zip(batch["boxes"], batch["box_labels"], strict=True)):
         right = boxes.ndim == 2 and boxes.shape[1:] == (4,) and classes.shape == boxes.shape[:1]
+        right = right and (boxes.dtype, classes.dtype) == (torch.float32, torch.int64)
         if right and len(boxes):
             sides = boxes[:, 2:] - boxes[:, :2]
             inside = bool(((classes >= 0) & (classes < n_classes)).all())
             right = bool((sides > 0).all()) and inside
         if not right:
             raise DataError(
-                f"batch['boxes'] of image '{batch['image_id'][row]}': expected (n, 4) with "
-                f"x1 < x2, y1 < y2 and a class below {n_classes}, found {boxes.tolist()} "
-                f"with classes {classes.tolist()}"
+                f"batch['boxes'] of image '{batch['image_id'][row]}': expected float32 (n, 4) with "
+                f"x1 < x2, y1 < y2 and int64 classes below {n_classes}, found {boxes.dtype} "
+                f"{boxes.tolist()} with {classes.dtype} classes {classes.tolist()}"
             )
 
 

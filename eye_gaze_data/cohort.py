@@ -108,7 +108,7 @@ class Cohort:
     @property
     def labels(self) -> Pixels:
         """float32 (N, C): 1, 0 or NaN where not stated."""
-        return self.table[list(self.pathologies)].to_numpy(np.float32)
+        return self.table[list(self.pathologies)].to_numpy(np.float32, copy=True)
 
     @property
     def has_gaze(self) -> npt.NDArray[np.bool_]:
@@ -131,25 +131,22 @@ class Cohort:
 def merge(cohorts: Sequence[Cohort], pathologies: Sequence[str] | None = None) -> Cohort:
     """All cohorts of a run as one, so that patients, rows and classes are common to all stages.
 
-    The table gains a column ``cohort``. With more than one cohort, image ids are prefixed by the
-    cohort's name and patient ids by its patient namespace. A label or an organ that a cohort does
-    not know is NaN there.
+    The table gains the columns ``cohort`` and ``exclusive`` (of the row's cohort). With more than
+    one cohort, image ids are prefixed by the cohort's name, patient and study ids by its patient
+    namespace. A label or an organ that a cohort does not know is NaN there.
 
     Args:
         cohorts: at least one.
         pathologies: the classes of the run; all that occur, in order of appearance, if None.
 
     Raises:
-        DataError: if cohorts with exclusive and with multiple labels meet, or a class is unknown.
+        DataError: if a class is unknown.
     """
     known = list(dict.fromkeys(name for cohort in cohorts for name in cohort.pathologies))
     classes = list(pathologies) if pathologies is not None else known
     unknown = [name for name in classes if name not in known]
     if unknown:
         raise DataError(f"label(s) {unknown} are in no cohort; known: {', '.join(known)}")
-    labelled = {cohort.exclusive for cohort in cohorts if cohort.pathologies}
-    if len(labelled) > 1:
-        raise DataError("cohorts with exclusive and with multiple labels cannot share a run")
     organs = tuple(dict.fromkeys(name for cohort in cohorts for name in cohort.organs))
     starts = np.cumsum([0, *(len(cohort) for cohort in cohorts)])
     return Cohort(
@@ -157,7 +154,7 @@ def merge(cohorts: Sequence[Cohort], pathologies: Sequence[str] | None = None) -
         table=_merged_table(cohorts, classes),
         pathologies=tuple(classes),
         images=_Joined([cohort.images for cohort in cohorts], starts),
-        exclusive=labelled == {True},
+        exclusive=all(cohort.exclusive for cohort in cohorts if cohort.pathologies),
         gaze=_merged_gaze(cohorts, starts),
         organs=organs,
         masks=_JoinedMasks(cohorts, starts, organs) if organs else None,
@@ -203,10 +200,11 @@ class _JoinedMasks:
 def _merged_table(cohorts: Sequence[Cohort], classes: list[str]) -> pd.DataFrame:
     parts = []
     for cohort in cohorts:
-        part = cohort.table.assign(cohort=cohort.name)
+        part = cohort.table.assign(cohort=cohort.name, exclusive=cohort.exclusive)
         if len(cohorts) > 1:
             part["image_id"] = cohort.name + "/" + part["image_id"].astype(str)
-            part["patient_id"] = cohort.patient_namespace + "/" + part["patient_id"].astype(str)
+            for column in ("patient_id", "study_id"):
+                part[column] = cohort.patient_namespace + "/" + part[column].astype(str)
         for name in classes:
             if name not in cohort.pathologies:
                 part[name] = np.nan

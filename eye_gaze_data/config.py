@@ -1,8 +1,9 @@
 """What a config says of gaze densities and augmentation; pydantic alone, quick to import."""
 
+import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Readers = Literal["pool", "mean", "sample"]
 
@@ -27,11 +28,11 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sigma: float = Field(gt=0)
+    sigma: float = Field(gt=0, allow_inf_nan=False)
     unit: Literal["height", "degree"] = "height"
     weight: Literal["count", "duration"] = "count"
     border: Literal["reflect", "cut"] = "reflect"
-    cut: float | None = Field(default=None, gt=0)
+    cut: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _within_reach(self) -> "Recipe":
@@ -54,7 +55,8 @@ class AugmentConfig(BaseModel):
         degrees: largest rotation to either side.
         scale: smallest and largest enlargement.
         shift: largest shift, as a fraction of the grid, along each axis.
-        flip: mirror half of the images; teaches that the heart has no side, so off.
+        flip: mirror left and right never, at random or always; it teaches that the heart has no
+            side, so never.
         brightness: largest change of the grey level.
         contrast: largest relative change of the contrast.
         noise: standard deviation of added noise.
@@ -65,10 +67,17 @@ class AugmentConfig(BaseModel):
     degrees: float = Field(default=0.0, ge=0, le=180)
     scale: tuple[float, float] = (1.0, 1.0)
     shift: float = Field(default=0.0, ge=0, le=0.5)
-    flip: bool = False
+    flip: Literal["never", "random", "always"] = "never"
     brightness: float = Field(default=0.0, ge=0, le=1)
     contrast: float = Field(default=0.0, ge=0, lt=1)
     noise: float = Field(default=0.0, ge=0, le=1)
+
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < scale[0] <= scale[1] < math.inf:
+            raise ValueError("must be two numbers above 0, the smaller first")
+        return scale
 
 
 class GazeConfig(BaseModel):

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 import pytorch_lightning as pl
+import torch
 from torch.utils.data import DataLoader
 
-from .batch import Batch, collate
+from .batch import Batch, collate, to_device
 from .dataset import GazeDataset
 from .sampler import EpochSampler, Rows
 
@@ -63,6 +64,13 @@ class StageData(pl.LightningDataModule):
         )
         return self._loader(self.valid, sampler)
 
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Move the batch's tensors."""
+        del dataloader_idx
+        return to_device(batch, device)
+
     def _loader(self, dataset: GazeDataset, sampler: EpochSampler) -> DataLoader[Batch]:
         return DataLoader(
             dataset,  # type: ignore[arg-type] # collate makes batches of samples
@@ -70,8 +78,7 @@ class StageData(pl.LightningDataModule):
             sampler=sampler,
             num_workers=self.workers,
             collate_fn=collate,
-            pin_memory=self.trainer is not None
-            and self.trainer.strategy.root_device.type == "cuda",
+            pin_memory=self._on_gpu(),
             persistent_workers=self.workers > 0,
         )
 

@@ -4,16 +4,20 @@ All randomness of a sample is a function of (seed, epoch, index, view), so resul
 the number of workers, on what was drawn before, or on a restart.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from .anatomy import AnatomySource
 from .batch import Sample
 from .cohort import Cohort
 from .config import AugmentConfig, GazeConfig
 from .density import Map, count_fixations, point_weights, render_density, sigma_pixels
+from .errors import DataError
 from .gaze import Gaze
 from .geometry import (
     Augmentation,
@@ -27,12 +31,15 @@ from .geometry import (
     warp_pixels,
 )
 
-Key = tuple[int, int]
+Key = tuple[int, ...]
 Mask = npt.NDArray[np.bool_]
 
 
 class GazeDataset(Dataset[list[Sample]]):
-    """Samples of a cohort by ``(epoch, row)``.
+    """Samples of a cohort by ``(epoch, row)`` or ``(epoch, row, repeat)``.
+
+    ``repeat`` counts how often an epoch has drawn the row before, so that an image that a weighted
+    mix draws again is augmented anew.
 
     Args:
         cohort: the run's merged cohort.
@@ -40,8 +47,9 @@ class GazeDataset(Dataset[list[Sample]]):
         seed: of the run.
         fit: how a film is brought onto the grid.
         gaze: recipe and readers.
-        augment: ranges; None for validation and test.
-        views: how many augmented views a row gives.
+        classes: label columns, in order; all of the cohort if None.
+        anatomy: where organ masks come from; None for none.
+        views: the augmentation of each view that a row gives; None for the film as it is.
         memory: bytes that fitted pixels may occupy; beyond it they are read again.
     """
 
@@ -53,14 +61,19 @@ class GazeDataset(Dataset[list[Sample]]):
         *,
         fit: Fit = "pad",
         gaze: GazeConfig | None = None,
-        augment: AugmentConfig | None = None,
-        views: int = 1,
+        classes: Sequence[str] | None = None,
+        anatomy: AnatomySource | None = None,
+        views: Sequence[AugmentConfig | None] = (None,),
         memory: int = 1 << 29,
     ) -> None:
         self.cohort, self.size, self.seed, self.fit = cohort, size, seed, fit
-        self.gaze, self.augment, self.views = gaze or GazeConfig(), augment, views
+        self.gaze, self.anatomy, self.views = gaze or GazeConfig(), anatomy, tuple(views)
         self.recipe = self.gaze.resolved()
-        self._labels = torch.from_numpy(cohort.labels)
+        names = list(cohort.pathologies if classes is None else classes)
+        columns = [cohort.pathologies.index(name) for name in names]
+        self._labels = torch.from_numpy(cohort.labels[:, columns])
+        self._class_of = np.full(len(cohort.pathologies) + 1, -1, np.int64)
+        self._class_of[columns] = np.arange(len(columns))
         self._fitted: dict[int, Tensor] = {}
         self._capacity = memory // (4 * size[0] * size[1])
 
@@ -68,21 +81,25 @@ class GazeDataset(Dataset[list[Sample]]):
         return len(self.cohort)
 
     def __getitem__(self, key: Key) -> list[Sample]:
-        epoch, row = key
-        return [self._sample(row, epoch, view) for view in range(self.views)]
+        epoch, row, *repeat = key
+        seeds = (self.seed, epoch, row, *repeat)
+        return [self._sample(row, seeds, view) for view in range(len(self.views))]
 
-    def _sample(self, row: int, epoch: int, view: int) -> Sample:
-        rng = np.random.default_rng([self.seed, epoch, row, view])
+    def _sample(self, row: int, seeds: Sequence[int], view: int) -> Sample:
+        rng = np.random.default_rng([*seeds, view])
+        augment = self.views[view]
         original = self.cohort.size_of(row)
         fitted = fit_frame(original, self.size, self.fit)
         moved = np.eye(2, 3)
-        if self.augment is not None:
-            moved = augment_frame(self.size, _draw(self.augment, rng))
+        if augment is not None:
+            moved = augment_frame(self.size, _draw(augment, rng))
         frame = compose(moved, fitted)
         valid = valid_pixels(original, frame, self.size)
         image = warp_pixels(self._pixels(row, fitted), moved, self.size)
-        if self.augment is not None:
-            image = _photometric(image, self.augment, rng)
+        if augment is not None:
+            image = _photometric(image, augment, rng)
+            # The fitted pixels were moved: what a crop had cut off does not come back.
+            valid &= valid_pixels(self.size, moved, self.size)
         saliency, fixations = self._gaze_maps(row, frame, valid[0].numpy(), rng)
         boxes, box_labels, known = self._boxes(row, frame)
         return {
@@ -97,6 +114,7 @@ class GazeDataset(Dataset[list[Sample]]):
             "box_labels": box_labels,
             "boxes_known": known,
             "index": torch.tensor(row),
+            "view": torch.tensor(view),
             "image_id": str(self.cohort.table["image_id"].iat[row]),
             "patient_id": str(self.cohort.table["patient_id"].iat[row]),
         }
@@ -105,7 +123,14 @@ class GazeDataset(Dataset[list[Sample]]):
         """Pixels on the grid before augmentation, kept in memory while there is room."""
         if row in self._fitted:
             return self._fitted[row]
-        pixels = warp_pixels(torch.from_numpy(self.cohort.images(row))[None], fitted, self.size)
+        film, original = self.cohort.images(row), self.cohort.size_of(row)
+        if film.shape != original:
+            name = self.cohort.table["image_id"].iat[row]
+            raise DataError(
+                f"image '{name}': the table says {original} pixels (height, width), the reader "
+                f"gave {film.shape}; gaze, masks and boxes would be misplaced"
+            )
+        pixels = warp_pixels(torch.from_numpy(film)[None], fitted, self.size)
         if len(self._fitted) < self._capacity:
             self._fitted[row] = pixels
         return pixels
@@ -113,7 +138,9 @@ class GazeDataset(Dataset[list[Sample]]):
     def _gaze_maps(
         self, row: int, frame: Frame, valid: Mask, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
-        gaze = None if self.cohort.gaze is None else self.cohort.gaze.of(row)
+        gaze = None
+        if self.cohort.gaze is not None:
+            gaze = self.cohort.gaze.of(row).within(self.cohort.size_of(row))
         density = None
         if gaze is not None and len(gaze):
             if self.gaze.readers == "sample":
@@ -157,12 +184,12 @@ class GazeDataset(Dataset[list[Sample]]):
         return np.mean(known, axis=0) if known else None
 
     def _anatomy(self, row: int, frame: Frame) -> Tensor:
-        n_organs = len(self.cohort.organs)
-        if self.cohort.masks is None:
-            return torch.full((n_organs, *self.size), torch.nan)
-        masks = torch.from_numpy(self.cohort.masks(row))
+        if self.anatomy is None:
+            return torch.zeros(0, *self.size)
+        masks = torch.from_numpy(self.anatomy(row, self.cohort.size_of(row)))
         unknown = masks.isnan().flatten(1).any(1)
         moved = warp_pixels(masks.nan_to_num(0.0), frame, self.size).clamp(0, 1)
+        # Last, so that no interpolation spreads the NaN.
         moved[unknown] = torch.nan
         return moved
 
@@ -170,6 +197,8 @@ class GazeDataset(Dataset[list[Sample]]):
         if self.cohort.boxes is None:
             return torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.tensor(False)
         boxes, labels = self.cohort.boxes.of(row)
+        labels = self._class_of[labels]
+        boxes, labels = boxes[labels >= 0], labels[labels >= 0]
         moved, kept = map_boxes(frame, boxes, self.size)
         known = torch.tensor(bool(self.cohort.boxes.known[row]))
         return torch.from_numpy(moved).float(), torch.from_numpy(labels[kept]), known
@@ -181,8 +210,13 @@ def _draw(ranges: AugmentConfig, rng: np.random.Generator) -> Augmentation:
         degrees=float(degrees) * ranges.degrees,
         scale=float(rng.uniform(*ranges.scale)),
         shift=(float(shift_x) * ranges.shift, float(shift_y) * ranges.shift),
-        flip=ranges.flip and bool(rng.random() < 0.5),
+        flip=_flips(ranges, rng),
     )
+
+
+def _flips(ranges: AugmentConfig, rng: np.random.Generator) -> bool:
+    at_random = bool(rng.random() < 0.5)
+    return ranges.flip == "always" or (ranges.flip == "random" and at_random)
 
 
 def _photometric(image: Tensor, ranges: AugmentConfig, rng: np.random.Generator) -> Tensor:

@@ -118,11 +118,12 @@ def count_fixations(
     """
     height, width = valid.shape
     moved_x, moved_y = map_points(frame, x, y)
-    column, row = np.floor(moved_x).astype(np.int64), np.floor(moved_y).astype(np.int64)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    inside[inside] = valid[row[inside], column[inside]]
-    cells = np.bincount(row[inside] * width + column[inside], minlength=height * width)
-    return cells.reshape(height, width).astype(np.float64), int((~inside).sum())
+    inside = (moved_x >= 0) & (moved_x < width) & (moved_y >= 0) & (moved_y < height)
+    column, row = moved_x[inside].astype(np.int64), moved_y[inside].astype(np.int64)
+    on_film = valid[row, column]
+    cells = np.bincount((row * width + column)[on_film], minlength=height * width)
+    dropped = inside.size - int(on_film.sum())
+    return cells.reshape(height, width).astype(np.float64), dropped
 
 
 def _gaussians(position: Map, length: int, sigma: float, cut: float | None) -> Map:

@@ -20,7 +20,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         BaseException: whatever ``write`` raised; ``path`` is then as it was before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -32,6 +32,12 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files that a killed process left below a folder."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -70,6 +76,8 @@ def without_nan(value: object) -> object:
         return value if value - value == 0 else None
     if isinstance(value, dict):
         return {str(key): without_nan(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)  # a set of names has another order in every process
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):
         return [without_nan(item) for item in value]
     return value

@@ -43,6 +43,11 @@ class Gaze:
             self.x[keep], self.y[keep], self.duration[keep], self.start[keep], self.reader[keep]
         )
 
+    def within(self, size: tuple[int, int]) -> "Gaze":
+        """The points on an image of (height, width)."""
+        height, width = size
+        return self.select((self.x >= 0) & (self.x < width) & (self.y >= 0) & (self.y < height))
+
     def of_reader(self, reader: str) -> "Gaze":
         """The points of one reader."""
         return self.select(self.reader == reader)

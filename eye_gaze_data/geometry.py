@@ -151,7 +151,7 @@ def warp_pixels(
         shrink = np.diag([width / small[1], height / small[0]])
         frame = compose(frame, np.column_stack([shrink, np.zeros(2)]))
         height, width = small
-    if size == (height, width) and np.allclose(frame, np.eye(2, 3), atol=1e-9):
+    if size == (height, width) and np.allclose(frame, np.eye(2, 3), 0, 1e-9):
         return pixels
     return _sample(pixels, invert(frame), size, mode)
 
@@ -159,8 +159,7 @@ def warp_pixels(
 def valid_pixels(original: tuple[int, int], frame: Frame, size: tuple[int, int]) -> Tensor:
     """Bool (1, H, W): network pixels whose centre falls on the film."""
     x, y = grid_centres(invert(frame), size)
-    inside = (x >= 0) & (x < original[1]) & (y >= 0) & (y < original[0])
-    return torch.from_numpy(inside)[None]
+    return torch.from_numpy(_on_film(x, y, original))[None]
 
 
 def grid_centres(back: Frame, size: tuple[int, int]) -> tuple[Frame, Frame]:
@@ -182,5 +181,10 @@ def _sample(pixels: Tensor, back: Frame, size: tuple[int, int], mode: str) -> Te
         padding_mode="border",
         align_corners=False,
     )[0]
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    return moved * torch.from_numpy(inside)
+    return moved * torch.from_numpy(_on_film(x, y, (height, width)))
+
+
+def _on_film(x: Frame, y: Frame, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Whether points lie on [0, W) x [0, H), whatever the rounding of a centre on the border."""
+    x, y = x + 1e-6, y + 1e-6
+    return (x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0])

@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from .cohort import Pixels
@@ -30,7 +31,7 @@ def read_image(path: Path) -> Pixels:
         DataError: naming the file and what is wrong with it.
     """
     _refuse_missing(path)
-    if path.suffix.lower() in _DICOM or (path.suffix == "" and _is_dicom(path)):
+    if _is_dicom(path):
         return _read_dicom(path)
     try:
         with warnings.catch_warnings():
@@ -40,7 +41,7 @@ def read_image(path: Path) -> Pixels:
                 return _to_grey(image, path)
     except DataError:
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning) as error:
+    except Exception as error:  # Pillow raises whatever a broken file provokes
         raise DataError(f"{path}: expected an image, cannot read it ({error})") from error
 
 
@@ -51,13 +52,18 @@ def image_size(path: Path) -> tuple[int, int]:
         DataError: naming the file and what is wrong with it.
     """
     _refuse_missing(path)
-    if path.suffix.lower() in _DICOM or (path.suffix == "" and _is_dicom(path)):
+    if _is_dicom(path):
         dataset = _open_dicom(path, pixels=False)
-        return int(dataset.Rows), int(dataset.Columns)
+        try:
+            return int(dataset.Rows), int(dataset.Columns)
+        except Exception as error:  # missing, empty or unreadable
+            raise DataError(f"{path}: the DICOM header has no image size ({error})") from error
     try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, ValueError, SyntaxError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return image.height, image.width
+    except Exception as error:  # Pillow raises whatever a broken file provokes
         raise DataError(f"{path}: expected an image, cannot read it ({error})") from error
 
 
@@ -77,7 +83,11 @@ def read_mask(path: Path, size: tuple[int, int]) -> Pixels:
 
 
 def _refuse_missing(path: Path) -> None:
-    if not path.is_file():
+    try:
+        exists = path.is_file()
+    except OSError as error:  # a name too long, for one
+        raise DataError(f"{path}: the file cannot be opened ({error})") from error
+    if not exists:
         raise DataError(f"{path}: the file does not exist")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty (0 bytes)")
@@ -91,7 +101,9 @@ def _to_grey(image: Image.Image, path: Path) -> Pixels:
     if image.mode == "1":
         return np.asarray(image, np.float32)
     if image.mode not in {"L", "RGB"}:
-        # "LA" and "RGBA" lose their alpha; palettes become the colours they stand for.
+        # "LA" and "RGBA" lose their alpha; palettes become the colours they stand for, by way of
+        # RGBA, as Pillow warns of a palette with its own transparency otherwise.
+        image = image.convert("RGBA") if image.mode == "P" else image
         image = image.convert("L" if image.mode == "LA" else "RGB")
     return np.asarray(image.convert("L"), np.float32) / 255.0
 
@@ -107,6 +119,9 @@ def _scaled(values: Pixels, maximum: float, path: Path) -> Pixels:
 
 
 def _is_dicom(path: Path) -> bool:
+    """By suffix or by content: many archives name files by a UID, whose end is no suffix."""
+    if path.suffix.lower() in _DICOM:
+        return True
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
 
@@ -126,8 +141,6 @@ def _open_dicom(path: Path, *, pixels: bool):  # type: ignore[no-untyped-def]  #
 
 def _read_dicom(path: Path) -> Pixels:
     """Stored values -> modality LUT -> VOI LUT or window -> MONOCHROME1 inverted -> [0, 1]."""
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
-
     dataset = _open_dicom(path, pixels=True)
     if "PixelData" not in dataset:
         raise DataError(f"{path}: the DICOM file has no pixel data")
@@ -136,29 +149,58 @@ def _read_dicom(path: Path) -> Pixels:
     except Exception as error:  # a missing decoder or a truncated stream
         raise DataError(
             f"{path}: cannot decode the pixels of transfer syntax "
-            f"'{dataset.file_meta.TransferSyntaxUID.name}' ({error}); compressed files may need "
-            "pip install 'gazedx[dicom]'"
+            f"'{getattr(dataset.file_meta.get('TransferSyntaxUID'), 'name', 'unknown')}' "
+            f"({error}); compressed files may need pip install 'gazedx[dicom]'"
         ) from error
     if stored.ndim != 2:
         raise DataError(f"{path}: expected one grey frame, found pixels of shape {stored.shape}")
-    values = np.asarray(apply_voi_lut(apply_modality_lut(stored, dataset), dataset), np.float64)
-    low, high = _dicom_range(dataset)
+    try:
+        values, low, high = _displayed(stored, dataset)
+        kind = str(dataset.PhotometricInterpretation)
+    except Exception as error:  # pydicom raises whatever an odd header provokes
+        raise DataError(
+            f"{path}: cannot apply the rescale, window or LUT of the DICOM header ({error})"
+        ) from error
+    if kind not in {"MONOCHROME1", "MONOCHROME2"} or not 0 < abs(high - low) < np.inf:
+        raise DataError(f"{path}: expected grey levels, found '{kind}' from {low:g} to {high:g}")
     grey = np.clip((values - low) / (high - low), 0, 1)
-    inverted = str(dataset.PhotometricInterpretation) == "MONOCHROME1"
-    return np.asarray(1 - grey if inverted else grey, np.float32)
+    return np.asarray(1 - grey if kind == "MONOCHROME1" else grey, np.float32)
 
 
-def _dicom_range(dataset) -> tuple[float, float]:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """The range that maps to [0, 1]: that of the stored bits, never that of this one film.
+def _displayed(  # type: ignore[no-untyped-def]
+    stored: npt.NDArray[np.generic],
+    dataset,  # noqa: ANN001
+) -> tuple[npt.NDArray[np.float64], float, float]:
+    """Values after modality LUT and VOI LUT or window, and the two ends that map to 0 and 1.
 
-    pydicom stretches a window over the range of the stored bits after the modality LUT, so one
-    range serves films with and without a window; a VOI LUT states its own output bits.
+    The ends are those of the stored bits after the modality LUT, never of this one film. pydicom
+    stretches a window over them, from the first to the second: with a negative slope they fall.
+    Its VOI LUT wraps indices above the LUT's own bits and warns of rescaled values: ours does not.
     """
-    if "VOILUTSequence" in dataset:
-        return 0.0, float(2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1)
-    slope = float(getattr(dataset, "RescaleSlope", 1))
-    intercept = float(getattr(dataset, "RescaleIntercept", 0))
-    bits, signed = int(dataset.BitsStored), int(getattr(dataset, "PixelRepresentation", 0))
+    from pydicom.pixels import apply_modality_lut, apply_windowing
+
+    values = np.asarray(apply_modality_lut(stored, dataset), np.float64)
+    luts = dataset.get("VOILUTSequence")
+    if luts and "LUTDescriptor" in luts[0] and "LUTData" in luts[0]:
+        count, first, bits = (int(number) for number in luts[0].LUTDescriptor)
+        table = luts[0].LUTData
+        if isinstance(table, bytes):
+            table = np.frombuffer(table, f"<u{len(table) // (count or 2**16)}")
+        index = np.clip(np.rint(values) - first, 0, len(table) - 1).astype(np.int64)
+        return np.asarray(table, np.float64)[index], 0.0, 2.0**bits - 1
+    low, high = _range_of_bits(dataset)
+    if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
+        return apply_windowing(values, dataset), low, high
+    return values, min(low, high), max(low, high)
+
+
+def _range_of_bits(dataset) -> tuple[float, float]:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """What the smallest and the largest number of the stored bits become by the modality LUT."""
+    if dataset.get("ModalityLUTSequence"):
+        return 0.0, 2.0 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
+    bits, signed = int(dataset.BitsStored), int(dataset.get("PixelRepresentation") or 0)
     low = -(2 ** (bits - 1)) if signed else 0
-    ends = (low * slope + intercept, (low + 2**bits - 1) * slope + intercept)
-    return min(ends), max(ends)
+    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    if slope is None or intercept is None:
+        return low, low + 2**bits - 1
+    return low * slope + intercept, (low + 2**bits - 1) * slope + intercept

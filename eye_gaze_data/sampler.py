@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from torch.utils.data import Sampler
 
 from .dataset import Key
@@ -18,7 +19,10 @@ Rows = npt.NDArray[np.int64]
 
 
 class EpochSampler(Sampler[Key]):
-    """Yields ``(epoch, row)``; every rank yields the same number of keys.
+    """Yields ``(epoch, row, repeat)`` in training, ``(0, row)`` in validation and test.
+
+    In training every rank yields the same number of keys; in validation and test the ranks share
+    the rows, each row once, so that one rank may yield a key more than another.
 
     Args:
         rows: the rows of each part of the mix.
@@ -48,10 +52,16 @@ class EpochSampler(Sampler[Key]):
         empty = [name for name, part in rows.items() if len(part) == 0]
         if empty or not rows:
             raise ConfigError(f"no image to draw from in {empty or 'an empty mix'}")
+        if weights is not None and not _are_shares(weights, rows):
+            raise ConfigError(
+                f"a mix needs for each of {sorted(rows)} a weight of at least 0, one of them above "
+                f"0, got {dict(weights)}"
+            )
         self.rows, self.weights, self.seed = dict(rows), weights, seed
         self.epoch, self.shuffle, self.batch_size = epoch, shuffle, batch_size
         self.rank, self.world_size = rank, world_size
-        self.total = length or sum(len(part) for part in rows.values())
+        rows_in_all = sum(len(part) for part in rows.values())
+        self.total = length if length and weights is not None else rows_in_all
 
     def __len__(self) -> int:
         if not self.shuffle:
@@ -66,8 +76,10 @@ class EpochSampler(Sampler[Key]):
             return
         epoch = self.epoch()
         order = self._order(np.random.default_rng([self.seed, epoch]))
-        for row in order[self.rank :: self.world_size][: len(self)]:
-            yield epoch, int(row)
+        repeats = pd.Series(order).groupby(order).cumcount().to_numpy()
+        mine = slice(self.rank, None, self.world_size)
+        for row, repeat in zip(order[mine][: len(self)], repeats[mine], strict=False):
+            yield epoch, int(row), int(repeat)
 
     def _order(self, rng: np.random.Generator) -> Rows:
         if self.weights is None:
@@ -79,6 +91,11 @@ class EpochSampler(Sampler[Key]):
         counts[np.argsort(counts - exact, kind="stable")[: self.total - counts.sum()]] += 1
         drawn = [_repeat(part, n, rng) for part, n in zip(self.rows.values(), counts, strict=True)]
         return np.asarray(rng.permutation(np.concatenate(drawn)))
+
+
+def _are_shares(weights: Mapping[str, float], rows: Mapping[str, Rows]) -> bool:
+    shares = np.array([weights.get(name, np.nan) for name in rows])
+    return bool((np.isfinite(shares) & (shares >= 0)).all() and shares.sum() > 0)
 
 
 def _repeat(rows: Rows, count: int, rng: np.random.Generator) -> Rows:

@@ -26,10 +26,11 @@ def split_by_patient(
     Raises:
         ConfigError: if the fractions are not shares.
     """
-    if not fractions or min(fractions.values()) < 0 or sum(fractions.values()) > 1 + 1e-9:
+    shares = list(fractions.values())
+    if not shares or not all(share >= 0 for share in shares) or sum(shares) > 1 + 1e-9:
         raise ConfigError(f"split fractions must be shares that sum to at most 1, got {fractions}")
     names = [*fractions, ""]
-    edges = np.cumsum(list(fractions.values()))
+    edges = np.cumsum(shares)
     edges[-1] = 1.0 if abs(edges[-1] - 1) < 1e-9 else edges[-1]
     places = np.array([_place(str(patient), seed) for patient in patients])
     return [names[i] for i in np.searchsorted(edges, places, side="right")]

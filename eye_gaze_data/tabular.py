@@ -4,6 +4,7 @@ See ``docs/your-data.md`` for the columns. Every problem is reported with file, 
 rows are counted as a text editor counts lines: the header is line 1.
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from .errors import DataError, nearest
 from .gaze import GazeTable
 from .images import image_size, read_image, read_mask
 from .splits import split_by_patient
+
+_NO_TABLE = (pd.errors.EmptyDataError, pd.errors.ParserError, pd.errors.ParserWarning)
+# Larger numbers are slips; those near the largest float overflow when they are scaled.
+_LARGEST = 1e18
 
 
 class FileImages:
@@ -81,9 +86,21 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"{path}: the file does not exist")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        with warnings.catch_warnings():
+            # A row longer than the header would lose its end, or shift the columns.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(
+                path,
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                index_col=False,
+                skip_blank_lines=False,
+            ).fillna("")
+    except (*_NO_TABLE, UnicodeDecodeError) as error:
         raise DataError(f"{path}: expected a CSV table, cannot read it ({error})") from error
+    # Blank lines go only now, so that the index still counts the lines of the file.
+    table = table[(table != "").any(axis=1)]
     for column in columns:
         if column not in table:
             raise DataError(f"{path}: no column '{column}'; {nearest(column, table.columns)}")
@@ -106,7 +123,7 @@ def numbers(table: pd.DataFrame, column: str, path: Path, *, blank: bool = False
     """
     text = table[column].str.strip()
     values = pd.to_numeric(text, errors="coerce").astype(np.float64)
-    wrong = ~np.isfinite(values) & ~((text == "") & blank)
+    wrong = ~(values.abs() < _LARGEST) & ~((text == "") & blank)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
@@ -255,13 +272,14 @@ def _masks(
     raw = read_csv(spec.csv, [spec.image, spec.mask, spec.organ])
     raw = _of_cohort(raw, spec.image, rows, spec.csv, notes)
     organs = tuple(dict.fromkeys(raw[spec.organ]))
-    paths = {
-        (rows[image], organs.index(organ)): spec.csv.parent / mask
-        for image, mask, organ in raw[[spec.image, spec.mask, spec.organ]].to_numpy()
-    }
-    for path in paths.values():
+    twice = raw.duplicated([spec.image, spec.organ])
+    _refuse_rows(raw, twice, spec.csv, spec.organ, "must occur once an image")
+    paths = {}
+    for i, (image, mask, organ) in enumerate(raw[[spec.image, spec.mask, spec.organ]].to_numpy()):
+        path = spec.csv.parent / mask
         if not path.is_file():
-            raise DataError(f"{spec.csv}: the mask {path} does not exist")
+            raise DataError(f"{spec.csv}, line {_line(raw, i)}: the mask {path} does not exist")
+        paths[rows[image], organs.index(organ)] = path
     return organs, FileMasks(paths, sizes, len(organs))
 
 

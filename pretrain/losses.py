@@ -29,7 +29,8 @@ def label_pairs(
     both = findings @ findings.T
     either = findings.sum(1)[:, None] + findings.sum(1)[None] - both
     normal = either == 0
-    alike = comparable & (normal | (both >= jaccard * either))
+    # The tolerance is for rounding: in float32 0.6 times 25 is above 15.
+    alike = comparable & (normal | (both >= jaccard * either - 1e-5))
     unlike = comparable & (both == 0) & ~normal
     if index is not None:
         same_image = index[:, None] == index[None]
@@ -43,6 +44,8 @@ def triplet_loss(
     alike: Bool[Tensor, "b b"],
     unlike: Bool[Tensor, "b b"],
     margin: float = 1.0,
+    *,
+    active_only: bool = True,
 ) -> Float[Tensor, " n"]:
     """The hinge of every active triplet: ``max(0, |a - p| - |a - n| + margin)``, where positive.
 
@@ -54,14 +57,18 @@ def triplet_loss(
         alike: (anchor, positive).
         unlike: (anchor, negative).
         margin: of the hinge.
+        active_only: false keeps the triplets beyond the margin, with value 0: a mean over the
+            active ones alone does not compare between epochs.
 
     Returns:
         (n,) the values of the n active triplets; empty if none is active.
     """
     distance = pairwise_distance(embeddings)
     hinge = distance[:, :, None] - distance[:, None, :] + margin
-    active = alike[:, :, None] & unlike[:, None, :] & (hinge > 0)
-    return hinge[active]
+    triplets = alike[:, :, None] & unlike[:, None, :]
+    if active_only:
+        triplets = triplets & (hinge > 0)
+    return hinge[triplets].clamp_min(0)
 
 
 def pairwise_distance(embeddings: Float[Tensor, "b d"]) -> Float[Tensor, "b b"]:

@@ -1,22 +1,22 @@
 """The contrast task: an encoder learns to bring alike films together."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from eye_gaze_data.batch import Batch
 from saliency.module import TaskModule, TaskSettings
 from saliency.network import Network
+from saliency.terms import LossTerm
 
 from .config import ContrastConfig
-from .losses import label_pairs, triplet_loss
+from .losses import label_pairs, pairwise_distance, triplet_loss
 
 
 class ContrastModule(TaskModule):
     """Contrastive learning of one encoder of a network.
 
     Args:
-        network: with an ``embed`` method.
+        network: whose encoder is trained.
         settings: of the stage.
         config: of the contrast.
     """
@@ -24,29 +24,33 @@ class ContrastModule(TaskModule):
     def __init__(self, network: Network, settings: TaskSettings, config: ContrastConfig) -> None:
         super().__init__(network, settings)
         self.config = config
+        self._last: tuple[Tensor, Tensor, Tensor] | None = None
 
     def embed(self, image: Tensor) -> Tensor:
-        """(B, D) embeddings that the loss compares."""
-        embedding = self.network.embed(image, self.config.encoder)
+        """(B, D) embeddings that the loss compares: the mean of the encoder's last map."""
+        embedding = self.network.encode(image, self.config.encoder).mean((2, 3))
         return F.normalize(embedding, dim=1) if self.config.normalise else embedding
 
-    def loss_values(self, batch: Batch) -> dict[str, Tensor]:
-        """The active triplets of the batch."""
+    def loss_terms(self, batch: Batch) -> dict[str, LossTerm]:
+        """The active triplets of the batch; in validation all, so that epochs compare."""
         embeddings = self.embed(batch["image"])
-        alike, unlike = label_pairs(batch["labels"], batch["index"], self.config.jaccard)
-        return {"triplet": triplet_loss(embeddings, alike, unlike, self.config.margin)}
+        pairs = label_pairs(batch["labels"], batch["index"], self.config.jaccard)
+        self._last = None if self.training else (embeddings, *pairs)
+        values = triplet_loss(embeddings, *pairs, self.config.margin, active_only=self.training)
+        return {"triplet": LossTerm(values)}
 
     def validate(self, batch: Batch) -> None:
         """Share of triplets in the right order: the loss alone shrinks when embeddings do."""
-        embeddings = self.embed(batch["image"])
-        alike, unlike = label_pairs(batch["labels"], batch["index"], self.config.jaccard)
-        distance = torch.cdist(embeddings, embeddings)
+        del batch
+        last, self._last = self._last, None
+        if last is None:
+            return
+        embeddings, alike, unlike = last
+        distance = pairwise_distance(embeddings)
         triplets = alike[:, :, None] & unlike[:, None, :]
-        ordered = (distance[:, :, None] < distance[:, None, :])[triplets].float()
-        if len(ordered):
-            self.log("valid/ordered", ordered.mean(), batch_size=len(ordered), sync_dist=True)
+        self.tally("ordered", (distance[:, :, None] < distance[:, None, :])[triplets])
 
     def exported(self) -> dict[str, Tensor]:
-        """The encoder alone."""
-        prefix = f"{self.config.encoder}."
-        return {name: v for name, v in super().exported().items() if name.startswith(prefix)}
+        """The encoder alone, with the attention at its sites."""
+        parts = (f"{self.config.encoder}.", f"attention.{self.config.encoder}.")
+        return {name: v for name, v in super().exported().items() if name.startswith(parts)}

@@ -48,8 +48,8 @@ class Decoder(nn.Module):
 
     Args:
         in_channels: channels of T1.
-        widths: channels of encoder B's stages, fine to coarse; level i gives
-            ``widths[i - 1]`` channels, the finest ``widths[0]``.
+        widths: channels of encoder B's stages, fine to coarse; each level gives the channels of
+            the stage above it, the finest ``widths[0]``.
     """
 
     def __init__(self, in_channels: int, widths: Sequence[int]) -> None:

@@ -15,10 +15,11 @@ def log_density(
         valid: film; with none at all in an image every pixel counts.
 
     Returns:
-        log density; minus infinity on padding.
+        Log density; minus infinity on padding.
     """
     logits = logits.float() if logits.dtype in {torch.float16, torch.bfloat16} else logits
-    masked = logits.masked_fill(~valid, -torch.inf)
+    film = valid | ~valid.flatten(1).any(1)[:, None, None, None]
+    masked = logits.masked_fill(~film, -torch.inf)
     return masked.flatten(1).log_softmax(1).view_as(logits)
 
 

@@ -5,6 +5,7 @@ timm's ``features_only`` hides the raw last block of a DenseNet, so DenseNets ar
 """
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import timm
@@ -98,10 +99,14 @@ class TimmEncoder(Encoder):
         self.channels = tuple(model.feature_info.channels())  # type: ignore[operator, union-attr]
         self.strides = tuple(model.feature_info.reduction())  # type: ignore[operator, union-attr]
         self.sites = (len(self.channels),)
+        # Swin and its kin give (B, H, W, C).
+        self.channels_last = "NHWC" in str(getattr(model, "output_fmt", ""))
 
     def forward(self, image: Float[Tensor, "b 1 h w"], refine: Refine = keep) -> Taps:
         """The taps, both the last feature map."""
         levels = list(self.model(image.expand(-1, 3, -1, -1)))
+        if self.channels_last:
+            levels = [level.permute(0, 3, 1, 2) for level in levels]
         levels[-1] = refine(len(levels), levels[-1])
         return Taps(levels, levels[-1], levels[-1])
 
@@ -120,8 +125,8 @@ def build_encoder(
         ConfigError: if the name or an option is unknown, or the weights cannot be had.
     """
     if not timm.is_model(name):
-        near = timm.list_models(f"*{name[:6]}*")[:5]
-        raise ConfigError(f"backbone '{name}' is not known to timm; similar: {', '.join(near)}")
+        near = ", ".join(get_close_matches(name, timm.list_models(), n=5)) or "none"
+        raise ConfigError(f"backbone '{name}' is not known to timm; similar: {near}")
     densenet = "densenet" in name
     arguments = {"num_classes": 0} if densenet else {"features_only": True}
     try:
@@ -130,7 +135,7 @@ def build_encoder(
         raise ConfigError(f"backbone '{name}' does not take these options: {error}") from error
     except Exception as error:
         if not pretrained:
-            raise
+            raise ConfigError(f"backbone '{name}' cannot be built: {error}") from error
         raise ConfigError(
             f"pretrained weights of '{name}' are unavailable ({type(error).__name__}: {error}); "
             "set pretrained: false, or fill the Hugging Face cache on a machine with a network"

@@ -46,7 +46,7 @@ def correlation_loss(
         valid: film.
 
     Returns:
-        (n,) in [0, 2]; 1 where a map is constant.
+        (n,) in [0, 2]; 1, without a gradient, where a map is constant.
     """
     logits, saliency, valid = _with_gaze(logits, saliency, valid)
     weight = valid.flatten(1).to(saliency.dtype)
@@ -58,8 +58,12 @@ def correlation_loss(
         return (flat - (flat * weight).sum(1, keepdim=True) / count) * weight
 
     prediction, truth = centred(density(logits, valid)), centred(saliency)
-    spread = prediction.square().sum(1) * truth.square().sum(1)
-    return 1 - (prediction * truth).sum(1) / spread.clamp_min(1e-12).sqrt()
+    squares = prediction.square().sum(1), truth.square().sum(1)
+    # A spread of 1e-6 of the mean is what rounding leaves of a constant: its direction is noise.
+    constant = torch.minimum(*squares) <= 1e-12 * count[:, 0]
+    spread = (squares[0] * squares[1]).where(~constant, squares[0].new_ones(()))
+    correlation = (prediction * truth).sum(1) / spread.sqrt()
+    return 1 - correlation.masked_fill(constant, 0.0)
 
 
 def _with_gaze(logits: Tensor, saliency: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:

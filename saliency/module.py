@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from eye_gaze_data.batch import Batch, to_device
+from eye_gaze_data.batch import Batch
 from eye_gaze_data.errors import StageError
 
 from .config import OptimiserConfig, ScheduleConfig
 from .network import Network, Task
+from .terms import LossTerm
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ class TaskModule(pl.LightningModule):
     def __init__(self, network: Network, settings: TaskSettings) -> None:
         super().__init__()
         self.network, self.settings = network, settings
+        self._tallies: dict[str, _Tally] = {}
 
-    def loss_values(self, batch: Batch) -> dict[str, Tensor]:
-        """For each loss the vector of its values over the known rows; empty without any."""
+    def loss_terms(self, batch: Batch) -> dict[str, LossTerm]:
+        """Each loss over what is known in the batch; the same names on every rank."""
         raise NotImplementedError
 
     def validate(self, batch: Batch) -> None:
@@ -70,31 +72,76 @@ class TaskModule(pl.LightningModule):
         """The weights that the stage hands over."""
         return {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
 
-    def total(self, values: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted loss, and each term normalised by its known rows over all ranks."""
-        terms = {name: self._normalised(value) for name, value in values.items()}
+    def total(self, terms: Mapping[str, LossTerm]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted loss, and each term normalised by its known rows over all ranks.
+
+        A loss that the stage does not name is logged and has no weight.
+        """
+        means = {name: _normalised(term) for name, term in terms.items()}
         weights = self.settings.losses
-        loss = torch.stack([weights.get(name, 1.0) * term for name, term in terms.items()]).sum()
-        return loss, terms
+        weighted = [weights[name] * mean for name, mean in means.items() if name in weights]
+        if not weighted:
+            raise StageError(
+                f"stage '{self.settings.stage}': none of its losses {sorted(weights)} was "
+                f"computed; the network gave {sorted(means)}"
+            )
+        return torch.stack(weighted).sum(), means
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; logs ``train/loss`` and each term."""
-        loss, terms = self.total(self.loss_values(batch))
+        loss, terms = self.total(self.loss_terms(batch))
         if not bool(loss.isfinite()):
             raise StageError(self._not_finite(batch, terms, batch_idx))
         self._log("train", {"loss": loss, **terms}, len(batch["image_id"]))
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last epoch's values."""
+        self._tallies = {}
+
     def validation_step(self, batch: Batch, _: int) -> None:
-        """One batch of validation; logs ``valid/loss`` and each term, updates the metrics."""
-        loss, terms = self.total(self.loss_values(batch))
-        self._log("valid", {"loss": loss, **terms}, len(batch["image_id"]))
+        """One batch of validation: counts the values of each loss, updates the metrics."""
+        for name, term in self.loss_terms(batch).items():
+            self._add_tally(name, term, self.settings.losses.get(name, 0.0))
         self.validate(batch)
 
+    def tally(self, name: str, values: Tensor, weight: float = 0.0) -> None:
+        """Count values in the epoch's mean ``valid/<name>``, whichever batch they stand in.
+
+        Args:
+            name: of the mean.
+            values: any number of them, none too.
+            weight: in ``valid/loss``.
+        """
+        self._add_tally(name, LossTerm(values.detach().double()), weight)
+
+    def _add_tally(self, name: str, term: LossTerm, weight: float) -> None:
+        before = self._tallies.get(name, _Tally())
+        total, count = (float(part) for part in term.sums())
+        self._tallies[name] = _Tally(before.total + total, before.count + count, weight)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log ``valid/loss`` and each mean over the known rows of all batches and ranks.
+
+        A mean over no row is NaN and no part of the loss.
+        """
+        parts = _gathered(self._tallies)
+        means, terms = {}, []
+        for name in dict.fromkeys(name for part in parts for name in part):
+            tallies = [part[name] for part in parts if name in part]
+            count = sum(tally.count for tally in tallies)
+            means[name] = sum(tally.total for tally in tallies) / count if count else math.nan
+            if count and tallies[0].weight:
+                terms.append(tallies[0].weight * means[name])
+        means["loss"] = sum(terms) if terms else math.nan
+        self._log("valid", {name: torch.tensor(mean) for name, mean in means.items()}, 1)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Make dropout a function of seed, stage, step and rank, whatever happened before."""
-        del batch, batch_idx
-        place = (self.settings.seed, self.settings.stage, self.global_step, self.global_rank)
+        """Make dropout a function of seed, stage, step, batch and rank, whatever came before."""
+        del batch
+        # The step alone is the same for all batches that one step accumulates.
+        step = (self.global_step, batch_idx)
+        place = (self.settings.seed, self.settings.stage, *step, self.global_rank)
         torch.manual_seed(zlib.crc32(repr(place).encode()))
 
     def train(self, mode: bool = True) -> "TaskModule":
@@ -103,13 +150,6 @@ class TaskModule(pl.LightningModule):
         if mode:
             hold_frozen(self.network)
         return self
-
-    def transfer_batch_to_device(
-        self, batch: Batch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
-        """Move the batch's tensors."""
-        del dataloader_idx
-        return to_device(batch, device)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """The optimiser over what is trained, and the schedule by step."""
@@ -124,15 +164,6 @@ class TaskModule(pl.LightningModule):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    def _normalised(self, values: Tensor) -> Tensor:
-        count = torch.tensor(float(values.numel()), device=values.device)
-        world = 1
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(count)
-            world = torch.distributed.get_world_size()
-        # DDP averages gradients over ranks: times world makes that the mean over all known rows.
-        return values.sum() * world / count.clamp_min(1)
-
     def _log(self, split: str, values: Mapping[str, Tensor], size: int) -> None:
         self.log_dict(
             {f"{split}/{name}": value.detach() for name, value in values.items()},
@@ -143,7 +174,7 @@ class TaskModule(pl.LightningModule):
         )
 
     def _not_finite(self, batch: Batch, terms: Mapping[str, Tensor], step: int) -> str:
-        parts = ", ".join(f"{name} {float(term):.4g}" for name, term in terms.items())
+        parts = ", ".join(f"{name} {term.item():.4g}" for name, term in terms.items())
         rates = [group["lr"] for group in self.trainer.optimizers[0].param_groups]
         return (
             f"stage '{self.settings.stage}', epoch {self.current_epoch}, batch {step}: the loss is "
@@ -151,6 +182,32 @@ class TaskModule(pl.LightningModule):
             f"{', '.join(batch['image_id'][:8])}. The last checkpoint is untouched; lower the "
             "learning rate or clip the gradient (optimiser.clip), then run again"
         )
+
+
+def _normalised(term: LossTerm) -> Tensor:
+    total, count = term.sums()
+    world = 1
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(count)
+        world = torch.distributed.get_world_size()
+    # DDP averages gradients over ranks: times world makes that the mean over all known rows.
+    return total * world / count.where(count > 0, torch.ones_like(count))
+
+
+@dataclass(frozen=True)
+class _Tally:
+    total: float = 0.0
+    count: float = 0.0
+    weight: float = 0.0
+
+
+def _gathered(tallies: dict[str, _Tally]) -> list[dict[str, _Tally]]:
+    """The tallies of all ranks; ranks may have seen different numbers of batches."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [tallies]
+    parts: list[dict[str, _Tally]] = [{}] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, tallies)
+    return parts
 
 
 def hold_frozen(module: nn.Module, training: bool = True) -> None:
@@ -176,23 +233,23 @@ def build_optimiser(
     return kind(parameters, config.lr, weight_decay=config.weight_decay)
 
 
-class rate_factor:  # noqa: N801 - called like a function, but picklable
-    """The relative learning rate at a step: warm-up, then constant or cosine.
+def rate_factor(config: ScheduleConfig, steps: int) -> Callable[[int], float]:
+    """The relative learning rate before each step: warm-up, then constant or cosine.
+
+    A closure, as the scheduler would write an object's attributes into the checkpoint.
 
     Args:
         config: of the stage.
         steps: of the whole stage.
     """
+    warm = config.warmup * steps
 
-    def __init__(self, config: ScheduleConfig, steps: int) -> None:
-        self.config, self.steps = config, steps
-
-    def __call__(self, step: int) -> float:
-        """The factor before step number ``step`` (from 0)."""
-        warm = self.config.warmup * self.steps
+    def factor(step: int) -> float:
         if step < warm:
             return (step + 1) / (warm + 1)
-        if self.config.name == "constant":
+        if config.name == "constant":
             return 1.0
-        done = min(1.0, (step - warm) / max(1.0, self.steps - warm))
-        return self.config.final + (1 - self.config.final) * 0.5 * (1 + math.cos(math.pi * done))
+        done = min(1.0, (step - warm) / max(1.0, steps - warm))
+        return config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * done))
+
+    return factor

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, TypedDict
 from torch import Tensor, nn
 
 from .attention import AttentionContext
+from .terms import LossTerm
 
 Task = Literal["contrast", "classify", "saliency", "fuse", "joint", "segment", "detect"]
 
@@ -19,8 +20,10 @@ class Outputs(TypedDict, total=False):
         anatomy_logits: (B, M, H, W), of a segmenter.
         detections: a dict an image with ``boxes`` (n, 4) in network pixels, ``labels``, ``scores``.
         attention: named maps of the attention sites, not normalised.
+        attention_logits: image-level logits (B, K) of the attention sites that have any.
         features: named feature maps.
-        losses: named auxiliary losses that modules computed themselves, scalars.
+        losses: losses that the network or its modules computed themselves from the context's
+            targets, neither reduced nor weighted.
     """
 
     saliency_logits: Tensor
@@ -28,8 +31,9 @@ class Outputs(TypedDict, total=False):
     anatomy_logits: Tensor
     detections: list[dict[str, Tensor]]
     attention: dict[str, Tensor]
+    attention_logits: dict[str, Tensor]
     features: dict[str, Tensor]
-    losses: dict[str, Tensor]
+    losses: dict[str, LossTerm]
 
 
 class Network(nn.Module):
@@ -57,6 +61,8 @@ class Network(nn.Module):
         """
         raise NotImplementedError
 
-    def embed(self, image: Tensor, encoder: str) -> Tensor:
-        """The pooled (B, D) embedding of an image by the encoder of that name."""
+    def encode(
+        self, image: Tensor, encoder: str, context: AttentionContext | None = None
+    ) -> Tensor:
+        """The last feature map (B, D, h, w) of the encoder of that name, past its sites."""
         raise NotImplementedError

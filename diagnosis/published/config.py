@@ -77,6 +77,6 @@ class DualAttNetConfig(_System):
     kind: Literal["dualattnet"] = "dualattnet"
     detector: Literal["retinanet", "faster_rcnn"] = "retinanet"
     backbone: str = "resnet50"
-    attention: Literal["ila_fgda", "ila", "none"] = "ila_fgda"
+    supervision: Literal["ila_fgda", "ila", "none"] = "ila_fgda"
     global_reduce: Literal["sum", "mean"] = "sum"
     detach_class: bool = False

@@ -3,7 +3,7 @@
 from . import reference as _reference  # noqa: F401 - fills the registry
 from .contract import AttentionContext, AttentionModule, AttentionOutput, to_density
 from .registry import build, names, register
-from .sites import AttentionSite, build_sites, find_site, requirements
+from .sites import AttentionSite, build_sites, find_site, provided_losses, requirements
 
 __all__ = [
     "AttentionContext",
@@ -14,6 +14,7 @@ __all__ = [
     "build_sites",
     "find_site",
     "names",
+    "provided_losses",
     "register",
     "requirements",
     "to_density",

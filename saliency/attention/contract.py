@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
+
+from saliency.terms import LossTerm
 
 Features = Tensor | list[Tensor]
 Requirement = Literal["anatomy", "class_maps", "paired_view", "pyramid", "labels"]
@@ -15,20 +18,29 @@ class AttentionContext:
     """What is known beside the features; every field may be missing.
 
     Attributes:
+        valid: bool (B, 1, H, W) film; what normalises over space does so over it.
         anatomy: (B, M, H, W) organ masks in [0, 1], NaN planes where not annotated.
         organs: the M names of the planes.
         class_maps: per pyramid level (B, K, h, w), non-negative maps of the classes.
         pairs: (P, 2) rows of the batch that show one image in two views.
         view_transform: (P, 2, 3) affine map from the first view's network pixels to the second's.
-        labels: (B, C), 1, 0 or NaN; only for modules that compute a loss of their own.
+        labels: (B, C), 1, 0 or NaN. This and the boxes are there whenever losses are computed, in
+            validation too, and never in prediction.
+        boxes: B tensors (n, 4) in network pixels.
+        box_labels: B tensors (n,) of classes.
+        boxes_known: bool (B,), whether a list of boxes is complete.
     """
 
+    valid: Tensor | None = None
     anatomy: Tensor | None = None
     organs: tuple[str, ...] = ()
     class_maps: tuple[Tensor, ...] | None = None
     pairs: Tensor | None = None
     view_transform: Tensor | None = None
     labels: Tensor | None = None
+    boxes: list[Tensor] | None = None
+    box_labels: list[Tensor] | None = None
+    boxes_known: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -39,13 +51,14 @@ class AttentionOutput:
         features: of the same structure and shapes as the input.
         maps: named activations (B, K or 1, h, w), not normalised; ``to_density`` alone does that.
         logits: (B, K) image-level logits, or None.
-        losses: named auxiliary losses, reduced to a scalar, not weighted.
+        losses: named auxiliary losses over what is known, neither reduced nor weighted; a config
+            weighs them by these names.
     """
 
     features: Features
     maps: Mapping[str, Tensor] = field(default_factory=dict)
     logits: Tensor | None = None
-    losses: Mapping[str, Tensor] = field(default_factory=dict)
+    losses: Mapping[str, LossTerm] = field(default_factory=dict)
 
 
 class AttentionModule(nn.Module):
@@ -54,9 +67,11 @@ class AttentionModule(nn.Module):
     Attributes:
         requires: what of the context, or which kind of features, the module cannot do without.
             ``pyramid`` stands for a list of feature maps; without it a module gets one map.
+        provides: names of the losses that it gives.
     """
 
     requires: ClassVar[frozenset[Requirement]] = frozenset()
+    provides: ClassVar[frozenset[str]] = frozenset()
 
     def forward(self, features: Features, context: AttentionContext) -> AttentionOutput:
         """Attend to ``features``; shapes are kept."""
@@ -71,13 +86,15 @@ def to_density(attention: Tensor, valid: Tensor | None = None) -> Tensor:
         valid: bool (B, 1, h, w) film, or None for all pixels.
 
     Returns:
-        (B, K, h, w), summing to 1 in each plane; uniform over the film where nothing is positive.
+        (B, K, h, w), summing to 1 in each plane, in float32 or better; uniform over the film where
+        nothing is positive, NaN where a value on the film is NaN. Without film every pixel counts.
     """
-    weights = attention.clamp_min(0)
-    film = (
-        weights.new_ones(weights.shape) if valid is None else valid.to(weights).expand_as(weights)
-    )
-    weights = weights * film
+    if attention.dtype in {torch.float16, torch.bfloat16}:
+        attention = attention.float()
+    film = torch.ones_like(attention, dtype=torch.bool)
+    if valid is not None:
+        film = (valid | ~valid.flatten(1).any(1)[:, None, None, None]).expand_as(attention)
+    weights = attention.clamp_min(0).masked_fill(~film, 0)
     mass = weights.sum((2, 3), keepdim=True)
-    uniform = film / film.sum((2, 3), keepdim=True)
-    return (weights / mass.where(mass > 0, mass.new_ones(()))).where(mass > 0, uniform)
+    uniform = film.to(weights) / film.sum((2, 3), keepdim=True)
+    return (weights / mass.where(mass != 0, mass.new_ones(()))).where(mass != 0, uniform)

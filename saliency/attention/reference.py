@@ -34,6 +34,7 @@ class SqueezeExcitation(_Block):
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
+        _check_positive("reduction", reduction)
         super().__init__(SEModule(channels, rd_ratio=1 / reduction, rd_divisor=1))
 
 
@@ -48,4 +49,13 @@ class ConvolutionalBlockAttention(_Block):
     """
 
     def __init__(self, channels: int, reduction: int = 16, kernel_size: int = 7) -> None:
+        _check_positive("reduction", reduction)
+        _check_positive("kernel_size", kernel_size)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd to keep the size, found {kernel_size}")
         super().__init__(CbamModule(channels, 1 / reduction, spatial_kernel_size=kernel_size))
+
+
+def _check_positive(option: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{option} must be at least 1, found {value}")

@@ -44,7 +44,7 @@ def lookup(name: str) -> type[AttentionModule]:
     return _REGISTRY[name]
 
 
-def build(name: str, channels: int | list[int], **options: Any) -> AttentionModule:  # noqa: ANN401
+def build(name: str, channels: int | list[int], /, **options: Any) -> AttentionModule:  # noqa: ANN401
     """A new module.
 
     Args:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from eye_gaze_data.errors import ConfigError
 from saliency.config import AttentionConfig
+from saliency.terms import joined
 
 from .contract import AttentionContext, AttentionModule, AttentionOutput, Features
 from .registry import build, lookup
@@ -88,6 +89,11 @@ def find_site(root: nn.ModuleDict, site: str) -> AttentionSite | None:
     return place if isinstance(place, AttentionSite) else None
 
 
+def provided_losses(configs: Sequence[AttentionConfig]) -> frozenset[str]:
+    """Names of the losses that the modules of a config give."""
+    return frozenset().union(*(lookup(config.use).provides for config in configs))
+
+
 def requirements(configs: Sequence[AttentionConfig]) -> dict[str, frozenset[str]]:
     """What each module of a config needs, by its name."""
     return {config.use: frozenset(lookup(config.use).requires) for config in configs}
@@ -115,7 +121,8 @@ def _nest(root: nn.ModuleDict, site: str, module: AttentionSite) -> None:
 
 def _joined(outputs: Sequence[AttentionOutput]) -> AttentionOutput:
     maps = {f"{i}.{k}": v for i, out in enumerate(outputs) for k, v in out.maps.items()}
-    losses = {f"{i}.{k}": v for i, out in enumerate(outputs) for k, v in out.losses.items()}
+    names = dict.fromkeys(name for out in outputs for name in out.losses)
+    losses = {n: joined([out.losses[n] for out in outputs if n in out.losses]) for n in names}
     logits = [out.logits for out in outputs if out.logits is not None]
     mean = torch.stack(logits).mean(0) if logits else None
     return AttentionOutput([out.features for out in outputs], maps, mean, losses)  # type: ignore[misc]

@@ -53,7 +53,9 @@ def small_tree(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
             init=[{"stage": "classify"}],
             train=saliency_parts,
         ),
-        small_stage("fuse", "cooperative", "fuse", init=[{"stage": "saliency"}], train=["fusion.*"]),
+        small_stage(
+            "fuse", "cooperative", "fuse", init=[{"stage": "saliency"}], train=["fusion.*"]
+        ),
         small_stage("joint", "finetune", "joint", init=[{"stage": "fuse"}]),
     ]  # fmt: skip
     phantom = {"kind": "phantom", "n_patients": 48, "height": 64, "width": 64, "readers": 2}

@@ -14,7 +14,6 @@ from experiments.record import locked, read_stage
 from experiments.runner import run, select_stages
 from eye_gaze_data.errors import ConfigError, StageError
 from eye_gaze_data.files import read_json
-
 from tests.experiments.small import small_config, small_stage, small_tree
 
 STAGES = ["01-contrast", "02-classify", "03-saliency", "04-fuse", "05-joint"]
@@ -37,7 +36,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], prefix: 
 
 
 def test_the_run_folder_is_as_designed(finished_run: Path) -> None:
-    top = {path.name for path in finished_run.iterdir() if path.name != ".lock"}
+    top = {path.name for path in finished_run.iterdir() if path.name not in {".lock", "evaluate"}}
     assert top == {"config.yaml", "run.json", "splits.csv", "manifest.json", *STAGES}
     for stage in STAGES:
         names = {path.name for path in (finished_run / stage).iterdir()}
@@ -82,8 +81,11 @@ def test_the_record_of_a_stage_tells_what_happened(finished_run: Path) -> None:
     best = int(table["valid/kld"].idxmin())
     assert record["best_epoch"] == best
     assert record["monitor"]["value"] == pytest.approx(table["valid/kld"].min(), rel=1e-6)
-    total = sum(value.numel() for name, value in weights(finished_run, "03-saliency").items()
-                if not name.endswith(("running_mean", "running_var", "num_batches_tracked")))
+    total = sum(
+        value.numel()
+        for name, value in weights(finished_run, "03-saliency").items()
+        if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+    )
     assert record["n_trained"] + record["n_frozen"] == total
 
 

@@ -1,0 +1,58 @@
+"""Several processes: started by torchrun or SLURM, one writes, the others follow its decisions."""
+
+import os
+from typing import TypeVar
+
+import torch
+from torch import distributed
+
+from eye_gaze_data.errors import ConfigError
+
+from .config import TrainerConfig
+
+Value = TypeVar("Value")
+
+
+def world_size() -> int:
+    """Number of processes of this run."""
+    return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))
+
+
+def is_first_rank() -> bool:
+    """Whether this process writes the run folder."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+
+
+def join(config: TrainerConfig) -> None:
+    """Meet the other processes of a run.
+
+    Raises:
+        ConfigError: if the processes that were started are not those that the config asks for.
+    """
+    wanted = config.devices * config.nodes
+    if wanted == 1:
+        return
+    if world_size() != wanted:
+        raise ConfigError(
+            f"trainer asks for {config.nodes} node(s) with {config.devices} device(s), but "
+            f"{world_size()} process(es) were started; launch with: torchrun --nnodes "
+            f"{config.nodes} --nproc-per-node {config.devices} -m experiments run CONFIG"
+        )
+    if not distributed.is_initialized():
+        gpu = config.device != "cpu" and torch.cuda.is_available()
+        distributed.init_process_group("nccl" if gpu else "gloo")
+
+
+def barrier() -> None:
+    """Wait until all processes are here."""
+    if distributed.is_initialized():
+        distributed.barrier()
+
+
+def from_first(value: Value) -> Value:
+    """The first process's value, in all of them."""
+    if not distributed.is_initialized():
+        return value
+    box = [value]
+    distributed.broadcast_object_list(box, src=0)
+    return box[0]

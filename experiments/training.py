@@ -1,0 +1,129 @@
+"""One stage under Lightning: build, hand over, freeze, fit, prove, export."""
+
+import logging
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytorch_lightning as pl
+
+from eye_gaze_data.errors import StageError
+from eye_gaze_data.files import sha256_of_file
+
+from .build import build_data, build_module, stage_classes, stage_dataset
+from .callbacks import BEST, LAST, CheckFirstBatch, StageCheckpoint, StageLog
+from .panel import Panel
+from .ranks import is_first_rank
+from .weights import freeze, frozen_fingerprint, hand_over, read_weights, save_weights
+
+if TYPE_CHECKING:
+    from .runner import StageRun
+
+
+def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
+    """Train a stage from its last checkpoint, or from the start, to its end.
+
+    Args:
+        stage: what to train; its record is updated.
+        say: takes a line an epoch.
+        bar: show Lightning's progress bar instead.
+
+    Raises:
+        StageError: if what was to stay frozen changed, or no epoch could be called the best.
+    """
+    spec = stage.stage
+    module = build_module(stage.config, spec, stage.cohort)
+    reports = []
+    for init, (name, path) in zip(spec.init, stage.sources(), strict=True):
+        report = hand_over(module.network, read_weights(path), init.prefixes, f"init from '{name}'")
+        reports.append(f"from '{name}': {report}")
+    trained, frozen = freeze(module.network, spec.train, spec.name)
+    # Lightning leaves modes as it finds them: this one holds frozen parts in evaluation mode.
+    module.train()
+    fingerprint = frozen_fingerprint(module.network)
+    classes, exclusive = stage_classes(spec, stage.cohort)
+    stage.write(
+        "running",
+        init="; ".join(reports) or None,
+        n_trained=trained,
+        n_frozen=frozen,
+        classes=list(classes),
+        exclusive=exclusive,
+    )
+    folder = stage.folder / "checkpoints"
+    checkpoint = StageCheckpoint(folder, spec.monitor, spec.schedule, spec.stop_after)
+    data = build_data(stage.config, spec, stage.cohort)
+    resume = str(folder / LAST) if (folder / LAST).is_file() else None
+    with warnings.catch_warnings():
+        _quiet()
+        trainer = _trainer(stage, checkpoint, say, bar=bar)
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    if frozen_fingerprint(module.network) != fingerprint:
+        raise StageError(f"stage '{spec.name}': a frozen parameter or statistic changed")
+    _export(stage, checkpoint, trainer)
+
+
+def _export(stage: "StageRun", checkpoint: StageCheckpoint, trainer: pl.Trainer) -> None:
+    if checkpoint.best_epoch < 0:
+        raise StageError(
+            f"stage '{stage.stage.name}': {checkpoint.monitor.metric} was NaN in every epoch, so "
+            "there is no best one; is anything to score in the validation split?"
+        )
+    path = stage.folder / "weights.safetensors"
+    if is_first_rank():
+        facts = {"gazedx": "1", "stage": stage.stage.name}
+        save_weights(path, read_weights(stage.folder / "checkpoints" / BEST), facts)
+        stage.record["weights_sha256"] = sha256_of_file(path)
+    stage.record |= {
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "best_epoch": checkpoint.best_epoch,
+        "monitor": {**checkpoint.monitor.model_dump(), "value": checkpoint.best},
+    }
+
+
+def _trainer(
+    stage: "StageRun", checkpoint: StageCheckpoint, say: Callable[[str], None], *, bar: bool
+) -> pl.Trainer:
+    config, spec, cohort = stage.config.trainer, stage.stage, stage.cohort
+    organs = spec.anatomy.organs if spec.anatomy else ()
+    classes, _ = stage_classes(spec, cohort)
+    callbacks: list[pl.Callback] = [
+        CheckFirstBatch(len(classes), len(organs)),
+        StageLog(stage.folder, spec.name, None if bar else say),
+        Panel(stage.folder, spec, stage_dataset(stage.config, spec, cohort)),
+        checkpoint,
+    ]
+    many = config.devices * config.nodes > 1
+    return pl.Trainer(
+        accelerator={"cuda": "gpu"}.get(config.device, config.device),
+        devices=config.devices,
+        num_nodes=config.nodes,
+        # A task does not use every head of a network.
+        strategy="ddp_find_unused_parameters_true" if many else "auto",
+        precision=config.precision,
+        max_epochs=spec.epochs,
+        accumulate_grad_batches=config.accumulate,
+        gradient_clip_val=spec.optimiser.clip,
+        callbacks=callbacks,
+        logger=False,
+        num_sanity_val_steps=0,
+        enable_progress_bar=bar,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=str(stage.folder),
+    )
+
+
+def _quiet() -> None:
+    """Leave out Lightning's advice that does not apply here."""
+    for text in (
+        ".*does not have many workers.*",
+        ".*The number of training batches.*",
+        ".*GPU available but not used.*",
+        ".*LeafSpec.*",
+        ".*in eval mode.*",
+    ):
+        warnings.filterwarnings("ignore", text)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from experiments.weights import (
+    freeze,
+    frozen_fingerprint,
+    hand_over,
+    read_weights,
+    save_weights,
+)
+from eye_gaze_data.errors import ConfigError, StageError
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.ModuleDict({
+        "encoder_a": nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)),
+        "encoder_b": nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)),
+        "head": nn.Linear(2, 3),
+    })  # fmt: skip
+
+
+def filled(module: nn.Module, value: float) -> dict[str, torch.Tensor]:
+    return {name: torch.full_like(tensor, value) for name, tensor in module.state_dict().items()}
+
+
+def test_weights_survive_a_round_trip(tmp_path: Path) -> None:
+    state = network().state_dict()
+    save_weights(tmp_path / "w.safetensors", state, {"stage": "x"})
+    again = read_weights(tmp_path / "w.safetensors")
+    assert again.keys() == state.keys()
+    assert all(torch.equal(again[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors at all", b"\x80\x04K\x01."])
+def test_broken_weights_are_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(StageError, match="w.safetensors: expected safetensors"):
+        read_weights(path)
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, network().state_dict())
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(StageError, match="expected safetensors"):
+        read_weights(path)
+
+
+def test_hand_over_renames_by_the_longest_prefix_and_reports() -> None:
+    target, state = network(), filled(network(), 7.0)
+    report = hand_over(target, state, {"encoder_a.": "encoder_b."}, "test")
+    assert (target.get_submodule("encoder_b")[0].weight == 7).all()  # type: ignore[index, union-attr]
+    assert not (target.get_submodule("encoder_a")[0].weight == 7).any()  # type: ignore[index, union-attr]
+    assert all(name.startswith("encoder_b.") for name in report.loaded)
+    assert (len(report.loaded), len(report.fresh), len(report.ignored)) == (7, 9, 9)
+    assert str(report) == "7 loaded, 9 fresh, 9 ignored"
+
+
+def test_hand_over_refuses_what_does_not_fit() -> None:
+    state = network().state_dict()
+    with pytest.raises(StageError, match="prefix 'encoder_c.' matches no tensor; did you mean"):
+        hand_over(network(), state, {"encoder_c.": ""}, "test")
+    with pytest.raises(StageError, match=r"has no place in the network \(as 'other.0.weight'\)"):
+        hand_over(network(), state, {"encoder_a.": "other."}, "test")
+    state["head.weight"] = torch.zeros(5, 2)
+    with pytest.raises(StageError, match=r"shape \(5, 2\), the network expects \(3, 2\)"):
+        hand_over(network(), state, {"": ""}, "test")
+
+
+def test_freeze_counts_and_refuses_globs_without_a_match() -> None:
+    module = network()
+    trained, frozen = freeze(module, ("head.*", "encoder_b.1.*"), "x")
+    assert (trained, frozen) == (9 + 4, 2 * 20 + 4)
+    assert [n for n, p in module.named_parameters() if p.requires_grad] == [
+        "encoder_b.1.weight", "encoder_b.1.bias", "head.weight", "head.bias",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="train glob 'haed.\\*' matches no parameter"):
+        freeze(module, ("haed.*",), "x")
+
+
+def test_the_fingerprint_sees_frozen_parameters_and_statistics_only() -> None:
+    module = network()
+    freeze(module, ("head.*",), "x")
+    before = frozen_fingerprint(module)
+    with torch.no_grad():
+        module.get_submodule("head").weight.add_(1)  # type: ignore[union-attr, operator]
+    assert frozen_fingerprint(module) == before
+    mean = module.get_submodule("encoder_a")[1].running_mean  # type: ignore[index, union-attr]
+    mean[0] += 1e-6
+    assert frozen_fingerprint(module) != before
