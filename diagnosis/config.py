@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from saliency.config import AttentionConfig
 
@@ -18,7 +18,7 @@ class DualEncoderConfig(BaseModel):
     backbone: str = "densenet201"
     backbone_options: dict[str, Any] = {}
     pretrained: bool = False
-    widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    widths: tuple[PositiveInt, ...] = (64, 128, 256, 512, 1024)
     in_channels: Literal[1] = 1
     reduction: int = Field(default=16, ge=1)
     hidden: int = Field(default=64, ge=1)

@@ -30,7 +30,8 @@ class MacroAUROC(Metric):
 
     def compute(self) -> Tensor:
         """The macro AUROC, a scalar."""
-        if not self.scores:
+        # After a synchronisation over processes the states are tensors, not lists.
+        if len(self.scores) == 0:
             return torch.tensor(torch.nan)
         scores, labels = dim_zero_cat(self.scores), dim_zero_cat(self.labels)
         names = [str(column) for column in range(scores.shape[1])]

@@ -71,7 +71,9 @@ def run(
         _show_plan(loaded, _folder(loaded, out), as_json=as_json)
         return
     _train(loaded, _folder(loaded, out), quiet=quiet or as_json, first=first, last=last)
-    if last is None:
+    from .ranks import is_first_rank
+
+    if last is None and is_first_rank():
         _evaluate(_folder(loaded, out), None, device, quiet=quiet, as_json=as_json)
 
 
@@ -255,8 +257,10 @@ def _folder(config: "RunConfig", out: Path | None) -> Path:
 def _train(config: "RunConfig", folder: Path, *, quiet: bool, **choice: Any) -> None:  # noqa: ANN401
     from .runner import run as run_stages
 
+    from .ranks import is_first_rank
+
     def say(line: str) -> None:
-        if not quiet:
+        if not quiet and is_first_rank():
             typer.echo(line)
 
     run_stages(config, folder, say=say, bar=not quiet and sys.stdout.isatty(), **choice)

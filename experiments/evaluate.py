@@ -23,6 +23,7 @@ from saliency.metrics import SALIENCY_METRICS, bootstrap_mean
 from .build import build_cohorts
 from .cases import save_cases
 from .config import EvaluateConfig
+from .hyperparameters import write_hyperparameters
 from .predictor import Prediction, Predictor, grid_of, resample_density
 from .record import write_splits
 
@@ -85,6 +86,7 @@ def evaluate(run: Path, *, stage: str | None = None, device: str = "auto") -> di
     csv = table.to_csv(index=False, lineterminator="\n", float_format="%.8g")
     write_text(folder / "per_image.csv", csv)
     save_cases(folder / "predictions", cohort, predictor, dataset, _cases(table, settings.cases))
+    write_hyperparameters(run, config, metrics)
     return metrics
 
 

@@ -117,7 +117,7 @@ class Cohort:
 
     def size_of(self, row: int) -> tuple[int, int]:
         """(height, width) of an image in original pixels."""
-        height, width = self.table[["height", "width"]].iloc[row].to_numpy(np.int64)
+        height, width = (self.table[side].to_numpy()[row] for side in ("height", "width"))
         return int(height), int(width)
 
     def rows_of(self, split: str, cohorts: Sequence[str] = ()) -> npt.NDArray[np.int64]:
@@ -154,7 +154,7 @@ def merge(cohorts: Sequence[Cohort], pathologies: Sequence[str] | None = None) -
         table=_merged_table(cohorts, classes),
         pathologies=tuple(classes),
         images=_Joined([cohort.images for cohort in cohorts], starts),
-        exclusive=all(cohort.exclusive for cohort in cohorts if cohort.pathologies),
+        exclusive={cohort.exclusive for cohort in cohorts if cohort.pathologies} == {True},
         gaze=_merged_gaze(cohorts, starts),
         organs=organs,
         masks=_JoinedMasks(cohorts, starts, organs) if organs else None,

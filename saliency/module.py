@@ -88,11 +88,14 @@ class TaskModule(pl.LightningModule):
         return torch.stack(weighted).sum(), means
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step; logs ``train/loss`` and each term."""
-        loss, terms = self.total(self.loss_terms(batch))
+        """One step; logs ``train/loss``, and each term over the rows that know it."""
+        terms = self.loss_terms(batch)
+        loss, means = self.total(terms)
         if not bool(loss.isfinite()):
-            raise StageError(self._not_finite(batch, terms, batch_idx))
-        self._log("train", {"loss": loss, **terms}, len(batch["image_id"]))
+            raise StageError(self._not_finite(batch, means, batch_idx))
+        self._log("train", {"loss": loss}, len(batch["image_id"]))
+        for name, term in terms.items():
+            self._log("train", {name: _mean(*term.sums())}, len(term.values))
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -191,7 +194,11 @@ def _normalised(term: LossTerm) -> Tensor:
         torch.distributed.all_reduce(count)
         world = torch.distributed.get_world_size()
     # DDP averages gradients over ranks: times world makes that the mean over all known rows.
-    return total * world / count.where(count > 0, torch.ones_like(count))
+    return _mean(total * world, count)
+
+
+def _mean(total: Tensor, count: Tensor) -> Tensor:
+    return total / count.where(count > 0, torch.ones_like(count))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.stats import pearsonr
 from sklearn.metrics import roc_auc_score
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from experiments.build import build_cohorts
 from experiments.evaluate import METRICS, evaluate
@@ -80,6 +81,16 @@ def test_evaluation_repeats_itself(evaluated_run: Path) -> None:
     evaluate(evaluated_run, device="cpu")
     assert read_json(evaluated_run / "evaluate" / "metrics.json") == before
     assert (evaluated_run / "evaluate" / "per_image.csv").read_text() == text
+
+
+def test_tensorboard_has_hyperparameters_with_final_metrics(evaluated_run: Path) -> None:
+    events = EventAccumulator(str(evaluated_run / "evaluate" / "tensorboard"))
+    events.Reload()
+    metrics = read_json(evaluated_run / "evaluate" / "metrics.json")
+    (event,) = events.Scalars("test/phantom/cc")
+    expected = metrics["saliency"]["phantom"]["rows"]["model"]["cc"]["value"]
+    assert event.value == pytest.approx(expected, rel=1e-5)
+    assert "_hparams_/session_start_info" in events.summary_metadata
 
 
 def test_an_unfinished_stage_is_refused(finished_run: Path, tmp_path: Path) -> None:

@@ -153,8 +153,9 @@ def test_a_constant_map_correlates_with_nothing_and_has_no_gradient(
     assert (logits.grad == 0).all()
 
 
-def test_a_faint_map_is_no_constant_one() -> None:
-    logits, truth, valid = make()
+@pytest.mark.parametrize("size", [(12, 10), (320, 256)])
+def test_a_faint_map_is_no_constant_one(size: tuple[int, int]) -> None:
+    logits, truth, valid = make(size)
     faint = correlation_loss(logits * 1e-3, truth, valid)
     p = density(logits.detach() * 1e-3, valid)
     expected = [

@@ -259,11 +259,18 @@ def test_training_logs_the_loss_and_its_terms() -> None:
     for dropout in (module.network.get_submodule(name) for name in ("body.2", "head.1")):
         assert isinstance(dropout, nn.Dropout)
         dropout.p = 0.0
-    trainer = fit(module, [batch])
+    other = make_batch(4, seed=1)
+    other["saliency"][:] = torch.nan
+    trainer = fit(module, [batch, other])
     found = {name: value.item() for name, value in trainer.callback_metrics.items()}
-    values = module.train().loss_terms(batch)
-    square, level = (values[name].values.mean().item() for name in ("square", "level"))
-    expected = {"train/square": square, "train/level": level, "train/loss": 2 * square + level / 2}
+    both = [module.train().loss_terms(one) for one in (batch, other)]
+    square, level = (
+        torch.cat([terms[name].values for terms in both]).mean().item()
+        for name in ("square", "level")
+    )
+    losses = [module.total(terms)[0].item() for terms in both]
+    loss = (6 * losses[0] + 4 * losses[1]) / 10
+    expected = {"train/square": square, "train/level": level, "train/loss": loss}
     assert found == pytest.approx(expected, rel=1e-5)
 
 

@@ -1,0 +1,1 @@
+"""Speed measurements: each a ratio against a named peer, measured in the same run."""
