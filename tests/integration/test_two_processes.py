@@ -1,4 +1,4 @@
-"""Two gloo processes on one run: one writes, both train, empty rows on a rank are no special case."""
+"""Two gloo processes on one run: one writes, both train, also where one has no gaze."""
 
 import subprocess
 import sys
@@ -10,7 +10,6 @@ import pytest
 from experiments.load import dump_config
 from experiments.record import read_stage
 from eye_gaze_data.files import read_json
-
 from tests.experiments.small import small_config, small_stage, small_tree
 
 
