@@ -93,8 +93,8 @@ def _kind_command(kind: str, text: str) -> None:
 
 
 _kind_command("pretrain", "Run the pretraining stages of a config.")
-_kind_command("cooperative", "Run the cooperative stages; those they start from must be finished.")
-_kind_command("finetune", "Run the finetuning stages; those they start from must be finished.")
+_kind_command("cooperative", "Run the cooperative stages of a config.")
+_kind_command("finetune", "Run the finetuning stages of a config.")
 
 
 @app.command()
@@ -105,7 +105,7 @@ def evaluate(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Score a run on its test split, beside centre bias and the uniform map; write the report."""
+    """Score a run beside its baselines and write the report."""
     _evaluate(run, stage, device, quiet=quiet, as_json=as_json)
 
 

@@ -268,7 +268,8 @@ def _cases(table: pd.DataFrame, count: int) -> list[int]:
         if "cc" in part and part["cc"].notna().any():
             ranked = part[part["cc"].notna()].sort_values("cc", ascending=False, kind="stable")
         last = len(ranked) - 1
-        ranks = {round(rank) for rank in np.linspace(0, last, min(share, len(ranked)))}
-        ranks |= {last // 2} if share else set()
-        chosen += ranked["index"].to_numpy(np.int64)[sorted(ranks)].tolist()
+        ranks = [round(rank) for rank in np.linspace(0, last, min(share, len(ranked)))]
+        if len(ranks) > 2:
+            ranks[len(ranks) // 2] = last // 2
+        chosen += ranked["index"].to_numpy(np.int64)[ranks].tolist()
     return chosen

@@ -39,13 +39,15 @@ class CohortAnatomy:
 
     def __init__(self, cohort: Cohort, organs: Sequence[str]) -> None:
         self.cohort, self.organs = cohort, tuple(organs)
-        self._planes = [cohort.organs.index(name) for name in organs if name in cohort.organs]
+        self._known = [plane for plane, name in enumerate(organs) if name in cohort.organs]
+        self._planes = [cohort.organs.index(self.organs[plane]) for plane in self._known]
 
     def __call__(self, row: int | None, size: tuple[int, int]) -> Pixels:
         """See ``AnatomySource``."""
-        if row is None or self.cohort.masks is None or len(self._planes) < len(self.organs):
-            return np.full((len(self.organs), *size), np.nan, np.float32)
-        return self.cohort.masks(row)[self._planes]
+        masks = np.full((len(self.organs), *size), np.nan, np.float32)
+        if row is not None and self.cohort.masks is not None:
+            masks[self._known] = self.cohort.masks(row)[self._planes]
+        return masks
 
 
 class OnesAnatomy:

@@ -97,9 +97,9 @@ class GazeDataset(Dataset[list[Sample]]):
         valid = valid_pixels(original, frame, self.size)
         image = warp_pixels(self._pixels(row, fitted), moved, self.size)
         if augment is not None:
-            image = _photometric(image, augment, rng)
             # The fitted pixels were moved: what a crop had cut off does not come back.
             valid &= valid_pixels(self.size, moved, self.size)
+            image = _photometric(image, valid, augment, rng)
         saliency, fixations = self._gaze_maps(row, frame, valid[0].numpy(), rng)
         boxes, box_labels, known = self._boxes(row, frame)
         return {
@@ -120,7 +120,10 @@ class GazeDataset(Dataset[list[Sample]]):
         }
 
     def _pixels(self, row: int, fitted: Frame) -> Tensor:
-        """Pixels on the grid before augmentation, kept in memory while there is room."""
+        """Pixels on the grid before augmentation, kept in memory while there is room.
+
+        The film's edge is drawn out into the padding, so that augmentation does not darken it.
+        """
         if row in self._fitted:
             return self._fitted[row]
         film, original = self.cohort.images(row), self.cohort.size_of(row)
@@ -130,7 +133,7 @@ class GazeDataset(Dataset[list[Sample]]):
                 f"image '{name}': the table says {original} pixels (height, width), the reader "
                 f"gave {film.shape}; gaze, masks and boxes would be misplaced"
             )
-        pixels = warp_pixels(torch.from_numpy(film)[None], fitted, self.size)
+        pixels = warp_pixels(torch.from_numpy(film)[None], fitted, self.size, outside="edge")
         if len(self._fitted) < self._capacity:
             self._fitted[row] = pixels
         return pixels
@@ -219,9 +222,11 @@ def _flips(ranges: AugmentConfig, rng: np.random.Generator) -> bool:
     return ranges.flip == "always" or (ranges.flip == "random" and at_random)
 
 
-def _photometric(image: Tensor, ranges: AugmentConfig, rng: np.random.Generator) -> Tensor:
+def _photometric(
+    image: Tensor, valid: Tensor, ranges: AugmentConfig, rng: np.random.Generator
+) -> Tensor:
     brightness, contrast = rng.uniform(-1, 1, 2)
-    mean = image.mean()
+    mean = (image * valid).sum() / valid.sum().clamp_min(1)
     image = (image - mean) * (1 + ranges.contrast * contrast) + mean
     image = image + ranges.brightness * brightness
     if ranges.noise:

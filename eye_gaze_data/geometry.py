@@ -130,15 +130,22 @@ def scales(frame: Frame) -> tuple[float, float]:
 
 
 def warp_pixels(
-    pixels: Tensor, frame: Frame, size: tuple[int, int], *, mode: str = "bilinear"
+    pixels: Tensor,
+    frame: Frame,
+    size: tuple[int, int],
+    *,
+    mode: str = "bilinear",
+    outside: Literal["zero", "edge"] = "zero",
 ) -> Tensor:
-    """Pixels on the network grid, antialiased; zero outside the film.
+    """Pixels on the network grid, antialiased.
 
     Args:
         pixels: float (C, H0, W0) in original pixels.
         frame: original to network pixels.
         size: (height, width) of the network grid.
         mode: ``bilinear``, or ``nearest`` for masks that must stay 0 and 1.
+        outside: what stands outside the film: ``zero``, or ``edge``, the nearest pixel of the
+            film, for pixels that are to be warped again.
 
     Returns:
         float (C, H, W).
@@ -153,7 +160,8 @@ def warp_pixels(
         height, width = small
     if size == (height, width) and np.allclose(frame, np.eye(2, 3), 0, 1e-9):
         return pixels
-    return _sample(pixels, invert(frame), size, mode)
+    moved, on_film = _sample(pixels, invert(frame), size, mode)
+    return moved * on_film if outside == "zero" else moved
 
 
 def valid_pixels(original: tuple[int, int], frame: Frame, size: tuple[int, int]) -> Tensor:
@@ -169,7 +177,8 @@ def grid_centres(back: Frame, size: tuple[int, int]) -> tuple[Frame, Frame]:
     return x.reshape(size), y.reshape(size)
 
 
-def _sample(pixels: Tensor, back: Frame, size: tuple[int, int], mode: str) -> Tensor:
+def _sample(pixels: Tensor, back: Frame, size: tuple[int, int], mode: str) -> tuple[Tensor, Tensor]:
+    """The pixels on the grid, the film's edge drawn out, and where the grid is film."""
     height, width = pixels.shape[-2:]
     x, y = grid_centres(back, size)
     grid = np.stack([2 * x / width - 1, 2 * y / height - 1], -1)
@@ -177,11 +186,11 @@ def _sample(pixels: Tensor, back: Frame, size: tuple[int, int], mode: str) -> Te
         pixels[None].float(),
         torch.from_numpy(grid[None]).float(),
         mode=mode,
-        # The film's last row must not fade into the padding: what is off film is set to zero below.
+        # The film's last row must not fade into the padding.
         padding_mode="border",
         align_corners=False,
     )[0]
-    return moved * torch.from_numpy(_on_film(x, y, (height, width)))
+    return moved, torch.from_numpy(_on_film(x, y, (height, width)))
 
 
 def _on_film(x: Frame, y: Frame, size: tuple[int, int]) -> npt.NDArray[np.bool_]:

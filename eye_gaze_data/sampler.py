@@ -62,6 +62,8 @@ class EpochSampler(Sampler[Key]):
         self.rank, self.world_size = rank, world_size
         rows_in_all = sum(len(part) for part in rows.values())
         self.total = length if length and weights is not None else rows_in_all
+        if shuffle and self.total < world_size:
+            raise ConfigError(f"{self.total} image(s) cannot be shared by {world_size} processes")
 
     def __len__(self) -> int:
         if not self.shuffle:

@@ -54,8 +54,8 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 def test_hand_over_renames_by_the_longest_prefix_and_reports() -> None:
     target, state = network(), filled(network(), 7.0)
     report = hand_over(target, state, {"encoder_a.": "encoder_b."}, "test")
-    assert (target.get_submodule("encoder_b")[0].weight == 7).all()  # type: ignore[index, union-attr]
-    assert not (target.get_submodule("encoder_a")[0].weight == 7).any()  # type: ignore[index, union-attr]
+    assert (target.get_submodule("encoder_b")[0].weight == 7).all()  # type: ignore[index]
+    assert not (target.get_submodule("encoder_a")[0].weight == 7).any()  # type: ignore[index]
     assert all(name.startswith("encoder_b.") for name in report.loaded)
     assert (len(report.loaded), len(report.fresh), len(report.ignored)) == (7, 9, 9)
     assert str(report) == "7 loaded, 9 fresh, 9 ignored"
@@ -88,8 +88,8 @@ def test_the_fingerprint_sees_frozen_parameters_and_statistics_only() -> None:
     freeze(module, ("head.*",), "x")
     before = frozen_fingerprint(module)
     with torch.no_grad():
-        module.get_submodule("head").weight.add_(1)  # type: ignore[union-attr, operator]
+        module.get_submodule("head").weight.add_(1)  # type: ignore[operator]
     assert frozen_fingerprint(module) == before
-    mean = module.get_submodule("encoder_a")[1].running_mean  # type: ignore[index, union-attr]
+    mean = module.get_submodule("encoder_a")[1].running_mean  # type: ignore[index]
     mean[0] += 1e-6
     assert frozen_fingerprint(module) != before
