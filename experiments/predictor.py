@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from diagnosis.losses import probabilities
-from diagnosis.module import attention_context
+from saliency.context import attention_context
 from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.batch import Batch, to_device
 from eye_gaze_data.cohort import Pixels

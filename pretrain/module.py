@@ -4,6 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eye_gaze_data.batch import Batch
+from saliency.context import attention_context
 from saliency.module import TaskModule, TaskSettings
 from saliency.network import Network
 from saliency.terms import LossTerm
@@ -26,14 +27,16 @@ class ContrastModule(TaskModule):
         self.config = config
         self._last: tuple[Tensor, Tensor, Tensor] | None = None
 
-    def embed(self, image: Tensor) -> Tensor:
+    def embed(self, batch: Batch) -> Tensor:
         """(B, D) embeddings that the loss compares: the mean of the encoder's last map."""
-        embedding = self.network.encode(image, self.config.encoder).mean((2, 3))
+        context = attention_context(batch, self.settings.organs, targets=True)
+        features = self.network.encode(batch["image"], self.config.encoder, context)
+        embedding = features.mean((2, 3))
         return F.normalize(embedding, dim=1) if self.config.normalise else embedding
 
     def loss_terms(self, batch: Batch) -> dict[str, LossTerm]:
         """The active triplets of the batch; in validation all, so that epochs compare."""
-        embeddings = self.embed(batch["image"])
+        embeddings = self.embed(batch)
         pairs = label_pairs(batch["labels"], batch["index"], self.config.jaccard)
         self._last = None if self.training else (embeddings, *pairs)
         values = triplet_loss(embeddings, *pairs, self.config.margin, active_only=self.training)

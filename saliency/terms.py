@@ -20,7 +20,9 @@ class LossTerm(NamedTuple):
     def sums(self) -> tuple[Tensor, Tensor]:
         """The weighted sum, with its graph, and the sum of weights."""
         if self.weights is None:
-            return self.values.sum(), self.values.new_tensor(float(self.values.numel()))
+            # Counted in float32: half precision knows no odd number above 256 (or 2048).
+            count = torch.tensor(float(self.values.numel()), device=self.values.device)
+            return self.values.sum(), count
         return (self.values * self.weights).sum(), self.weights.sum().detach()
 
 

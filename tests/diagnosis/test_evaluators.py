@@ -67,6 +67,14 @@ def test_without_anything_known_it_is_nan() -> None:
     assert math.isnan(metric.compute().item())
 
 
+def test_states_that_were_synchronised_over_processes_are_tensors() -> None:
+    scores, labels = make()
+    metric = MacroAUROC()
+    metric.update(scores, labels)
+    metric.scores, metric.labels = scores, labels  # type: ignore[assignment]
+    assert metric.compute().item() == pytest.approx(oracle(scores, labels), rel=1e-6)
+
+
 def test_scores_are_kept_without_their_graph() -> None:
     scores, labels = make()
     metric = MacroAUROC()

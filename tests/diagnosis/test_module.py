@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from diagnosis.losses import binary_cross_entropy, cross_entropy
-from diagnosis.module import CooperativeModule, attention_context, paired_views
+from diagnosis.module import CooperativeModule
 from eye_gaze_data.batch import Batch
 from eye_gaze_data.geometry import Augmentation, augment_frame, compose, fit_frame, map_points
 from saliency.attention import AttentionContext
+from saliency.context import attention_context, paired_views
 from saliency.losses import correlation_loss, kl_divergence_loss
 from saliency.module import TaskSettings
 from saliency.network import Network, Outputs, Task

@@ -63,17 +63,16 @@ def test_pairs_agree_with_a_loop(jaccard: tuple[int, int], classes: int, views: 
         assert not pairs.diagonal().any()
 
 
-def test_a_threshold_that_is_just_met_counts_for_any_fraction() -> None:
-    """In float32 p / q times q may come out above p."""
-    for either in range(1, 27):
-        for both in range(1, either + 1):
-            labels = torch.zeros(2, either)
-            labels[0] = 1
-            labels[1, :both] = 1
-            assert label_pairs(labels, jaccard=both / either)[0][0, 1], (both, either)
-            if both < either:
-                above = both / either + 0.001
-                assert not label_pairs(labels, jaccard=above)[0][0, 1], (both, either)
+@pytest.mark.parametrize(
+    ("both", "either"), [(1, 3), (2, 3), (7, 13), (15, 19), (3, 21), (6, 21), (15, 23), (15, 25)]
+)
+def test_a_threshold_that_is_just_met_counts(both: int, either: int) -> None:
+    """In float32 p / q times q may come out above p, as it does for most of these."""
+    labels = torch.zeros(2, either)
+    labels[0] = 1
+    labels[1, :both] = 1
+    assert label_pairs(labels, jaccard=both / either)[0][0, 1]
+    assert not label_pairs(labels, jaccard=both / either + 0.001)[0][0, 1]
 
 
 def test_normal_films_are_alike_and_unlike_any_other() -> None:
@@ -112,12 +111,13 @@ def make_embeddings(rows: int, width: int) -> Tensor:
 def slow_triplets(
     embeddings: Tensor, alike: Tensor, unlike: Tensor, margin: float, *, active_only: bool
 ) -> list[Tensor]:
+    distances: dict[tuple[int, int], Tensor] = {}
+    for i, j in (alike | unlike).nonzero().tolist():
+        distances[i, j] = (embeddings[i] - embeddings[j]).square().sum().sqrt()
     values = []
     for a, p, n in product(range(len(embeddings)), repeat=3):
         if alike[a, p] and unlike[a, n]:
-            near = (embeddings[a] - embeddings[p]).square().sum().sqrt()
-            far = (embeddings[a] - embeddings[n]).square().sum().sqrt()
-            hinge = near - far + margin
+            hinge = distances[a, p] - distances[a, n] + margin
             if not active_only or hinge.item() > 0:
                 values.append(hinge.clamp_min(0))
     return values
