@@ -255,9 +255,8 @@ def _folder(config: "RunConfig", out: Path | None) -> Path:
 
 
 def _train(config: "RunConfig", folder: Path, *, quiet: bool, **choice: Any) -> None:  # noqa: ANN401
-    from .runner import run as run_stages
-
     from .ranks import is_first_rank
+    from .runner import run as run_stages
 
     def say(line: str) -> None:
         if not quiet and is_first_rank():

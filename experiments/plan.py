@@ -11,7 +11,7 @@ from saliency.network import Network
 
 from .build import build_cohorts, build_network, stage_classes
 from .check import check_against_cohort, check_config, not_built
-from .config import RunConfig, StageConfig
+from .config import ModelConfig, RunConfig, StageConfig
 from .record import read_stage, stage_folder
 from .weights import freeze, hand_over
 
@@ -47,8 +47,13 @@ def check_everything(config: RunConfig) -> list[str]:
         row = _row(config, stage, cohort, Path("runs") / config.name)
         lines.append(
             f"stage {stage.name}: {row['images']} training images, {row['trained']} parameters "
-            f"trained, {row['frozen']} frozen; attention sites: {row['sites']}"
+            f"trained, {row['frozen']} frozen"
         )
+    lines += [
+        f"model {name}: attention sites {', '.join(_untrained(model, 1).sites)}"
+        for name, model in config.models.items()
+        if model.built
+    ]
     return [*lines, *(f"not there yet: {line}" for line in not_built(config))]
 
 
@@ -73,7 +78,6 @@ def _row(config: RunConfig, stage: StageConfig, cohort: Cohort, folder: Path) ->
         "images": int(np.concatenate(rows).size),
         "trained": "-",
         "frozen": "-",
-        "sites": "-",
         "from": ", ".join(init.stage or str(init.file) for init in stage.init) or "scratch",
         "epochs": stage.epochs,
         "then": record.get("status", "to run"),
@@ -106,10 +110,13 @@ def _parameters(config: RunConfig, stage: StageConfig, cohort: Cohort) -> dict[s
             except GazedxError as error:
                 raise ConfigError(f"stage '{stage.name}': {error}") from error
     trained, frozen = freeze(network, stage.train, stage.name)
-    return {"trained": trained, "frozen": frozen, "sites": ", ".join(network.sites)}
+    return {"trained": trained, "frozen": frozen}
 
 
 def _bare_network(config: RunConfig, stage: StageConfig, cohort: Cohort) -> Network:
-    """A stage's network without pretrained weights: only names and shapes matter here."""
-    model = config.models[stage.model].model_copy(update={"pretrained": False})
-    return build_network(model, len(stage_classes(stage, cohort)[0]), config.seed)
+    return _untrained(config.models[stage.model], len(stage_classes(stage, cohort)[0]))
+
+
+def _untrained(model: ModelConfig, classes: int) -> Network:
+    """A network without pretrained weights: only names and shapes matter here."""
+    return build_network(model.model_copy(update={"pretrained": False}), classes, seed=0)

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import torch
 
 from diagnosis.losses import probabilities
-from saliency.context import attention_context
 from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.batch import Batch, to_device
 from eye_gaze_data.cohort import Pixels
@@ -22,6 +21,7 @@ from eye_gaze_data.geometry import (
     valid_pixels,
     warp_pixels,
 )
+from saliency.context import attention_context
 from saliency.density import density
 from saliency.network import Network
 
