@@ -263,7 +263,8 @@ def test_boxes_are_clipped_dropped_and_named() -> None:
     np.testing.assert_allclose(moved, [[2, 1, 5, 4], [0, 2, 4, 6]])
     assert kept.tolist() == [True, True, False, False, False]
     moved, kept = map_boxes(np.eye(2, 3), boxes, (10, 20), keep_area=0)
-    np.testing.assert_allclose(moved, [[2, 1, 5, 4], [0, 2, 4, 6], [18.5, 2, 20, 6]])
+    expected = np.array([[2, 1, 5, 4], [0, 2, 4, 6], [18.5, 2, 20, 6]])
+    np.testing.assert_allclose(moved, expected)
     assert kept.tolist() == [True, True, True, False, False]
 
 
