@@ -1,8 +1,10 @@
 """The command ``gazedx``. Heavy imports stand inside the commands, so that ``--help`` is quick."""
 
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,6 +39,8 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 def main() -> None:
     """Run the command; a user's mistake is one message, not a traceback."""
+    # Lightning keeps a handler that it finds; its own would end the process with 0.
+    signal.signal(signal.SIGTERM, _on_sigterm)
     try:
         app()
     except GazedxError as error:
@@ -46,6 +50,12 @@ def main() -> None:
         # The reader of a pipe has had enough; nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _on_sigterm(signum: int, frame: FrameType | None) -> None:
+    """Preempted: what is finished stays, the same command goes on where this one stopped."""
+    del signum, frame
+    sys.exit(143)
 
 
 @app.command()

@@ -1,12 +1,10 @@
 """Runs stages in order: one fresh Trainer each, weights handed over, finished stages skipped."""
 
 import shutil
-import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 from eye_gaze_data.cohort import Cohort
@@ -36,10 +34,6 @@ from .training import train
 
 Say = Callable[[str], None]
 Decision = Literal["skip", "resume", "afresh"]
-
-
-class Preempted(SystemExit):
-    """SIGTERM came: what is finished stays, the same command goes on where this one stopped."""
 
 
 def run(
@@ -73,9 +67,7 @@ def run(
         raise ConfigError("this run is declared, but cannot be trained yet:\n" + "\n".join(missing))
     chosen = select_stages(config, kinds, first, last)
     join(config.trainer)
-    previous = signal.signal(signal.SIGTERM, _on_sigterm)
     with ExitStack() as stack:
-        stack.callback(signal.signal, signal.SIGTERM, previous)
         if is_first_rank():
             stack.enter_context(locked(folder))
         cohort = build_cohorts(config)
@@ -231,8 +223,3 @@ def _run_stage(stage: StageRun, say: Say, *, first: str | None, bar: bool) -> No
         raise
     stage.write("complete", error=None, seconds=before + time.monotonic() - begun)
     barrier()
-
-
-def _on_sigterm(signum: int, frame: FrameType | None) -> None:
-    del signum, frame
-    raise Preempted(143)

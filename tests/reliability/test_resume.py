@@ -17,7 +17,7 @@ from experiments.callbacks import StageCheckpoint
 from experiments.config import RunConfig
 from experiments.load import dump_config
 from experiments.record import read_stage
-from experiments.runner import Preempted, run
+from experiments.runner import run
 from eye_gaze_data.files import read_json, write_json
 from saliency.module import TaskModule
 from tests.experiments.small import small_config, small_stage
@@ -76,7 +76,7 @@ def test_resume_equals_uninterrupted_for_every_task(
     whole = trained(config_of(task), tmp_path / "whole")
     with monkeypatch.context() as patch:
         # The fifth batch is in the middle of the second epoch.
-        interrupt(patch, TaskModule, "training_step", 5, Preempted(143))
+        interrupt(patch, TaskModule, "training_step", 5, SystemExit(143))
         with pytest.raises(SystemExit) as stopped:
             trained(config_of(task), tmp_path / "cut")
     assert stopped.value.code == 143
