@@ -11,7 +11,7 @@ install: $(VENV)/.stamp
 # The stamp is newer than pyproject.toml when the environment holds what it asks for.
 $(VENV)/.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,dicom]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,dicom,export]"
 	touch $@
 
 demo: install
