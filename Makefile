@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := eye_gaze_data saliency pretrain diagnosis experiments
 
-.PHONY: install demo test test-all check bench clean
+.PHONY: install demo test test-all check bench docs clean
 
 install: $(VENV)/.stamp
 
 # The stamp is newer than pyproject.toml when the environment holds what it asks for.
 $(VENV)/.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,dicom,export]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,dicom,docs,export]"
 	touch $@
 
 demo: install
@@ -35,5 +35,8 @@ bench: install
 	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.memory
 
+docs: install
+	$(BIN)/sphinx-build -W -q -b html docs docs/_build
+
 clean:
-	rm -rf $(VENV) runs build *.egg-info
+	rm -rf $(VENV) runs build docs/_build docs/api *.egg-info
