@@ -14,7 +14,7 @@ from diagnosis.losses import cross_entropy
 from saliency.losses import kl_divergence_loss
 
 from .reference_network import pair
-from .table import Row, matmul_rate
+from .table import Row, matmul_rate, wall
 
 SMALL = ((8, 16, 32, 64, 96), {"growth_rate": 16, "block_config": (2, 4, 4, 2)})
 CLASSES = 3
@@ -37,10 +37,11 @@ def network_rows(name: str, side: int, films: int, sizes: tuple[object, ...]) ->
     def least(times: int) -> Callable[[], float]:
         return lambda: times * flops / matmul_rate()
 
-    yield Row(f"inference, {name}", _inference(ours, image), peer, _inference(theirs, image),
-              "matmul peak", least(1), rounds, wall=True)  # fmt: skip
-    yield Row(f"training step, {name}", _step(ours, image), peer, _step(theirs, image),
-              "matmul peak", least(3), rounds, wall=True)  # fmt: skip
+    yield Row(f"inference, {name}", wall(_inference(ours, image)), peer,
+              wall(_inference(theirs, image)),
+              "matmul peak", least(1), rounds)  # fmt: skip
+    yield Row(f"training step, {name}", wall(_step(ours, image)), peer, wall(_step(theirs, image)),
+              "matmul peak", least(3), rounds)  # fmt: skip
 
 
 def agree(ours: nn.Module, theirs: nn.Module, image: Tensor) -> None:

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,6 +15,10 @@ HEAD = (
     "| what | gazedx | against | peer | times faster | spread | share of the limit |",
     "| --- | --- | --- | --- | --- | --- | --- |",
 )
+
+
+Timer = Callable[[], float]
+"""Does something once and gives the seconds that it took."""
 
 
 @dataclass(frozen=True)
@@ -25,20 +30,18 @@ class Row:
         ours: does it.
         peer: its name; empty for a row without one, whose time stands alone.
         theirs: does it the peer's way.
-        limit: what binds, e.g. ``matmul``; empty if none is stated.
+        limit: what binds, e.g. ``matmul peak``; empty if none is stated.
         least: gives the seconds that the limit would allow.
         rounds: interleaved measurements after a first, which is thrown away.
-        wall: measure wall time, where processes or threads work together; CPU time otherwise.
     """
 
     what: str
-    ours: Callable[[], object]
+    ours: Timer
     peer: str = ""
-    theirs: Callable[[], object] | None = None
+    theirs: Timer | None = None
     limit: str = ""
     least: Callable[[], float] | None = None
     rounds: int = 5
-    wall: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,23 +82,31 @@ class Measured:
 
 def measure(row: Row) -> Measured:
     """Interleave the row and its peer."""
-    seconds(row.ours, wall=row.wall)
-    if row.theirs is not None:
-        seconds(row.theirs, wall=row.wall)
     ours, theirs = [], []
-    for _ in range(row.rounds):
-        ours.append(seconds(row.ours, wall=row.wall))
-        if row.theirs is not None:
-            theirs.append(seconds(row.theirs, wall=row.wall))
+    for number in range(row.rounds + 1):
+        mine = row.ours()
+        other = None if row.theirs is None else row.theirs()
+        if number:
+            ours.append(mine)
+            theirs += [] if other is None else [other]
     return Measured(row, ours, theirs, None if row.least is None else row.least())
 
 
-def seconds(run: Callable[[], object], *, wall: bool = False) -> float:
-    """Seconds of one call: CPU time of this process, or wall time."""
-    clock = time.perf_counter if wall else time.process_time
+def cpu(run: Callable[[], object], calls: int = 1) -> Timer:
+    """CPU seconds of this process for one call of so many."""
+    return partial(_seconds, run, calls, time.process_time)
+
+
+def wall(run: Callable[[], object], calls: int = 1) -> Timer:
+    """Wall seconds, for what threads or processes do together."""
+    return partial(_seconds, run, calls, time.perf_counter)
+
+
+def _seconds(run: Callable[[], object], calls: int, clock: Callable[[], float]) -> float:
     begun = clock()
-    run()
-    return clock() - begun
+    for _ in range(calls):
+        run()
+    return (clock() - begun) / calls
 
 
 def readable(duration: float) -> str:
@@ -108,7 +119,7 @@ def readable(duration: float) -> str:
 def matmul_rate(size: int = 2048, rounds: int = 5) -> float:
     """FLOP a second of the best of some float32 matrix products: what networks are bound by."""
     a, b = torch.rand(size, size), torch.rand(size, size)
-    best = min(seconds(lambda: a @ b, wall=True) for _ in range(rounds + 1))
+    best = min(wall(lambda: a @ b)() for _ in range(rounds + 1))
     return 2 * size**3 / best
 
 
