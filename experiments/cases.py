@@ -70,7 +70,7 @@ def save_cases(
 def _case(scorer: ImageScorer, row: int, maps: Callable[[Grid], dict[str, Map]]) -> dict[str, Any]:
     cohort = scorer.cohort
     grid = Grid.of(cohort.size_of(row), LONG_SIDE)
-    values: dict[str, Any] = {"film": _film(cohort, row, grid)}
+    values: dict[str, Any] = {"film": film_on(cohort, row, grid)}
     for name, density in maps(grid).items():
         values[NAMES[name]] = density.astype(np.float32)
     if cohort.gaze is not None and cohort.has_gaze[row]:
@@ -83,7 +83,8 @@ def _case(scorer: ImageScorer, row: int, maps: Callable[[Grid], dict[str, Map]])
     return values
 
 
-def _film(cohort: Cohort, row: int, grid: Grid) -> npt.NDArray[np.uint8]:
+def film_on(cohort: Cohort, row: int, grid: Grid) -> npt.NDArray[np.uint8]:
+    """The film on a grid, 0 to 255."""
     pixels = torch.from_numpy(cohort.images(row))[None]
     stored = film_frame(grid.frame, grid.original, cohort.film_size(row))
     film = warp_pixels(pixels, stored, grid.size)[0].clamp(0, 1).numpy()

@@ -148,12 +148,29 @@ app.command()(compare)
 
 
 @app.command()
-def report(run: Run) -> None:
-    """Write the offline report of an evaluated run again."""
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folder; several with --figure.")],
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="Draw cases by runs: .pdf, .svg or .png.")
+    ] = None,
+    cases: Annotated[
+        list[str] | None, typer.Option("--case", help="Image id of the figure. Repeatable.")
+    ] = None,
+) -> None:
+    """Write the offline report of an evaluated run again, or a figure of cases by runs."""
+    for run in runs:
+        _expect_run(run)
+    if figure is not None:
+        from .figure import draw_figure
+
+        draw_figure(runs, cases or [], figure)
+        typer.echo(str(figure))
+        return
     from .report import write_report
 
-    _expect_run(run)
-    typer.echo(str(write_report(run)))
+    if len(runs) > 1 or cases:
+        raise ConfigError("a report is of one run; --case and several runs go with --figure")
+    typer.echo(str(write_report(runs[0])))
 
 
 @app.command()

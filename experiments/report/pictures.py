@@ -51,6 +51,14 @@ def map_uri(density: Array, highest: float) -> str:
     return _uri(image, "png", transparency=(opacity * 255).round().astype(np.uint8).tobytes())
 
 
+def coloured(density: Array, highest: float) -> Array:
+    """A density as colours and opacity, float64 (h, w, 4) in [0, 1]; not finite is transparent."""
+    clean = np.nan_to_num(density, nan=0.0, posinf=highest, neginf=0.0)
+    level = np.clip(np.rint(clean / highest * 255), 0, 255).astype(np.int64)
+    colours, opacity = _palette()
+    return np.concatenate([colours[level], opacity[level][..., None]], -1)
+
+
 def colour_stops(number_of: int = 17) -> tuple[Stop, ...]:
     """The colours and opacities of maps, from zero to the highest density."""
     colours, opacity = _palette()
