@@ -14,6 +14,9 @@ def comparison_markdown(found: Mapping[str, Any]) -> str:
         lines.append(f"- `{name}`: {', '.join(contender['runs'])} (seeds {seeds})")
     for group, part in found["groups"].items():
         lines += ["", f"## {group} ({part['n_images']} images)", "", *as_table(_board(part))]
+        if "detection" in part:
+            lines += ["", "Boxes, with 95 % intervals (not paired)", ""]
+            lines += as_table(detection_rows(part["detection"]))
         if part["comparisons"]:
             lines += ["", f"Differences from `{found['reference']}`", ""]
             lines += as_table(difference_rows(part["comparisons"]))
@@ -36,6 +39,9 @@ def comparison_text(found: Mapping[str, Any]) -> str:
     lines: list[str] = []
     for group, part in found["groups"].items():
         lines += [f"{group} ({part['n_images']} images)", *_aligned(_board(part)), ""]
+        if "detection" in part:
+            lines += ["boxes, with 95 % intervals (not paired)"]
+            lines += [*_aligned(detection_rows(part["detection"])), ""]
         if part["comparisons"]:
             lines += [f"differences from {found['reference']}"]
             lines += [*_aligned(difference_rows(part["comparisons"])), ""]
@@ -61,6 +67,23 @@ def difference_rows(comparisons: Sequence[Mapping[str, Any]]) -> list[list[str]]
             ]
         )
     return rows
+
+
+def detection_rows(runs: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """Head and rows of the table of boxes."""
+    titles = list(next(iter(runs.values())))
+    rows = [["run", *(f"{title} ↑" for title in titles)]]
+    for run, entries in runs.items():
+        cells = [
+            f"{_number(entry['value'])} [{_number(entry['low'])}, {_number(entry['high'])}]"
+            for entry in entries.values()
+        ]
+        rows.append([run, *cells])
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None or value != value else f"{value:.3f}"
 
 
 def _board(part: Mapping[str, Any]) -> list[list[str]]:

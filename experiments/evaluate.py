@@ -16,6 +16,7 @@ from eye_gaze_data.files import write_json
 
 from .build import build_cohorts
 from .cases import choose_rows, save_cases
+from .detection_scores import detection_tables, original_boxes
 from .diagnosis_scores import BINS, Chosen, diagnosis_summary
 from .finished import FinishedStage
 from .floors import fit_floors, fit_pools
@@ -88,12 +89,22 @@ def evaluate(
     folder = run / "evaluate"
     table, readers = write_tables(folder, images, by_reader)
     metrics = _summary(finished, scorer, rows, table, readers, chosen)
+    if finished.has_detection:
+        draws = metrics["bootstrap"]
+        metrics["detection"] = detection_tables(finished, cohort, store, table, draws)
     metrics["sensitivity"] = sensitivity_table(scorer, store, table, settings.sensitivity, step)
     (folder / TEMPERATURE).unlink(missing_ok=True)
     if chosen is not None:
         chosen.temperature.save(folder / TEMPERATURE)
     cases = choose_rows(table, settings.cases)
-    save_cases(folder / "cases", scorer, cases, lambda row: partial(prediction_maps, store.of(row)))
+    save_cases(
+        folder / "cases",
+        scorer,
+        cases,
+        lambda row: partial(prediction_maps, store.of(row)),
+        lambda row: original_boxes(store.of(row), cohort.size_of(row)),
+        finished.classes,
+    )
     write_json(folder / "metrics.json", metrics)
     write_hyperparameters(run, config, metrics)
     return metrics
