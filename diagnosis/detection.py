@@ -253,7 +253,7 @@ def _named(levels: Sequence[Tensor]) -> OrderedDict[str, Tensor]:
 
 @contextmanager
 def _training(parts: nn.Module, device: torch.device) -> Iterator[None]:
-    """torchvision gives the losses in training mode only; these parts have no other state.
+    """Losses come in training mode only from torchvision; these parts have no other state.
 
     What is sampled for the losses of validation is drawn by a seed of its own.
     """

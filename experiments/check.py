@@ -136,9 +136,9 @@ def _check_supervision(stage: StageConfig, model: ModelConfig, where: str) -> No
     supervision = getattr(model, "supervision", None)
     if supervision == "ila_fgda" and getattr(model, "detector", "") == "faster_rcnn":
         raise ConfigError(
-            f"{where}: model '{stage.model}' has supervision 'ila_fgda', which weighs by dense class "
-            "maps, and 'faster_rcnn' proposes boxes without classes; set supervision: ila, or "
-            "detector: retinanet"
+            f"{where}: model '{stage.model}' has supervision 'ila_fgda', which weighs by dense "
+            "class maps, and 'faster_rcnn' proposes boxes without classes; set supervision: ila, "
+            "or detector: retinanet"
         )
     if supervision == "none" and "image_attention" in stage.losses:
         raise ConfigError(

@@ -14,8 +14,9 @@ from eye_gaze_data.errors import ConfigError, DataError
 from eye_gaze_data.files import read_json, sha256_of
 from saliency.metrics.comparison import Comparison, compare_pair, holm, seed_spread
 
-from .compare_detection import detection_part, detection_spread
+from .compare_detection import compare_boxes, detection_part, detection_spread
 from .compare_diagnosis import compare_auroc_of, findings_of
+from .detection_scores import read_matches
 from .load import load_config
 from .metric_names import METRICS
 from .record import changed_keys
@@ -242,6 +243,16 @@ def _compare(
             found.append(replace(pair, metric=metric))
     tables, others = ([run.images[own] for run in each.runs] for each in (one, other))
     found += compare_auroc_of(tables, others, findings, resamples=resamples, seed=seed)
+    if all(group in run.detection for each in (one, other) for run in each.runs):
+        # Films without a complete list have no number of boxes.
+        films = images[own & images["n_boxes"].notna().to_numpy()]
+        names, classes = films["image_id"].tolist(), list(one.runs[0].detection[group]["classes"])
+        boxes = [
+            [read_matches(run.path / "evaluate", names, classes) for run in each.runs]
+            for each in (one, other)
+        ]
+        patients = films["patient_id"].tolist()
+        found += compare_boxes(*boxes, patients, resamples=resamples, seed=seed)
     return [replace(pair, first=one.name, second=other.name) for pair in found]
 
 

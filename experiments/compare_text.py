@@ -15,7 +15,7 @@ def comparison_markdown(found: Mapping[str, Any]) -> str:
     for group, part in found["groups"].items():
         lines += ["", f"## {group} ({part['n_images']} images)", "", *as_table(_board(part))]
         if "detection" in part:
-            lines += ["", "Boxes, with 95 % intervals (not paired)", ""]
+            lines += ["", "Boxes of each run, with 95 % intervals", ""]
             lines += as_table(detection_rows(part["detection"]))
         if part["comparisons"]:
             lines += ["", f"Differences from `{found['reference']}`", ""]
@@ -26,8 +26,9 @@ def comparison_markdown(found: Mapping[str, Any]) -> str:
         "",
         "Means over images; ± is the standard deviation over seeds. Differences are paired by "
         "image, seeds averaged first, in units of the metric, with the 95 % interval of the "
-        f"bootstrap over patients ({found['resamples']} resamples, seed {found['seed']}). p by "
-        "flipping the signs of whole patients (of AUROC: DeLong, or swapping whole patients), "
+        f"bootstrap over patients ({found['resamples']} resamples, of boxes 2000 at the most, seed "
+        f"{found['seed']}). p by flipping the signs of whole patients (of AUROC: DeLong, or "
+        "swapping whole patients, as of boxes), "
         "after Holm's correction over all differences on this page.",
         "",
     ]
@@ -40,7 +41,7 @@ def comparison_text(found: Mapping[str, Any]) -> str:
     for group, part in found["groups"].items():
         lines += [f"{group} ({part['n_images']} images)", *_aligned(_board(part)), ""]
         if "detection" in part:
-            lines += ["boxes, with 95 % intervals (not paired)"]
+            lines += ["boxes of each run, with 95 % intervals"]
             lines += [*_aligned(detection_rows(part["detection"])), ""]
         if part["comparisons"]:
             lines += [f"differences from {found['reference']}"]
@@ -105,7 +106,7 @@ def _spread(entry: Mapping[str, Any]) -> str:
 
 
 def _titled(metric: str) -> str:
-    if "AUROC" in metric:
+    if "AUROC" in metric or metric in {"mAP", "AP50"}:
         return f"{metric} ↑"
     return f"{LABELS.get(metric, metric)} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
 

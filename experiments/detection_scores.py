@@ -4,11 +4,11 @@ Groups are never pooled. A class without a true box has no average precision: Na
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from diagnosis.metrics import (
@@ -18,6 +18,7 @@ from diagnosis.metrics import (
     mean_average_precision,
 )
 from eye_gaze_data.cohort import Cohort
+from eye_gaze_data.files import write_text
 from eye_gaze_data.geometry import invert, map_boxes
 from saliency.metrics import bootstrap_statistic
 
@@ -25,9 +26,11 @@ from .finished import FinishedStage
 from .predictions import StoredPredictions
 from .predictor import Prediction
 
-Numbers = npt.NDArray[np.float64]
 # Name of each metric, and which IoU thresholds it is the mean over.
 THRESHOLDS = {"map": slice(None), "ap50": slice(0, 1)}
+BOXES = "detections.csv"
+CORNERS = ("x1", "y1", "x2", "y2")
+_NONE = FilmBoxes(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
 
 
 def original_boxes(prediction: Prediction, original: tuple[int, int]) -> FilmBoxes | None:
@@ -55,49 +58,65 @@ def true_boxes(cohort: Cohort, row: int, classes: list[str]) -> FilmBoxes | None
     return FilmBoxes(boxes[places >= 0], places[places >= 0])
 
 
+def count_boxes(finished: FinishedStage, cohort: Cohort, row: int) -> dict[str, float]:
+    """``n_boxes`` of a film for ``per_image.csv``; NaN where its list is not complete."""
+    true = true_boxes(cohort, row, finished.classes)
+    return {"n_boxes": np.nan if true is None else float(len(true.labels))}
+
+
 def detection_tables(
-    finished: FinishedStage,
-    cohort: Cohort,
-    store: StoredPredictions,
-    table: pd.DataFrame,
-    draws: Mapping[str, Any],
+    finished: FinishedStage, cohort: Cohort, store: StoredPredictions, table: pd.DataFrame
 ) -> dict[str, Any]:
     """The detection table of each group with a film whose list of boxes is complete.
+
+    Writes ``evaluate/detections.csv`` too: every box of those films in original pixels, true ones
+    without a score.
 
     Args:
         finished: the stage.
         cohort: of the run.
         store: its predictions of the rows of the table.
         table: ``per_image.csv``.
-        draws: with ``resamples`` and ``seed``.
     """
-    chosen = {name: int(draws[name]) for name in ("resamples", "seed")}
-    found = {}
+    config, classes = finished.config, finished.classes
+    draws = {"resamples": config.evaluate.resamples, "seed": config.seed}
+    found, written = {}, []
     for group, part in table.groupby("group", sort=False):
-        rows = part["index"].to_numpy(np.int64)
-        truths = [true_boxes(cohort, row, finished.classes) for row in rows.tolist()]
-        known = np.array([truth is not None for truth in truths])
-        if known.any():
-            true = [truth for truth in truths if truth is not None]
-            guessed = [
-                original_boxes(store.of(row), cohort.size_of(row)) for row in rows[known].tolist()
-            ]
-            matches = match_boxes(
-                [one for one in guessed if one is not None], true, len(finished.classes)
-            )
-            patients = part["patient_id"].astype(str).to_numpy()[known]
-            found[str(group)] = {
-                "n_images": int(known.sum()),
-                "n_patients": len(set(patients)),
-                "n_without_list": int((~known).sum()),
-                **_scores(matches, finished.classes, patients, chosen),
-                "truth_sha256": _hash_of(part["image_id"].to_numpy()[known], true),
-            }
+        known = part[part["n_boxes"].notna()]
+        if known.empty:
+            continue
+        guessed, true = [], []
+        for row in known["index"].tolist():
+            guessed.append(original_boxes(store.of(row), cohort.size_of(row)) or _NONE)
+            true.append(true_boxes(cohort, row, classes) or _NONE)
+        names, patients = known["image_id"].tolist(), known["patient_id"].astype(str).tolist()
+        found[str(group)] = {
+            "n_images": len(known),
+            "n_patients": len(set(patients)),
+            "n_without_list": len(part) - len(known),
+            **_scores(match_boxes(guessed, true, len(classes)), classes, patients, draws),
+            "truth_sha256": _hash_of(names, true, classes),
+        }
+        written += [_as_frame(names, films, classes) for films in (true, guessed)]
+    boxes = pd.concat(written, ignore_index=True) if written else _as_frame([], [], classes)
+    csv = boxes.to_csv(index=False, lineterminator="\n", float_format="%.8g")
+    write_text(finished.run / "evaluate" / BOXES, csv)
     return found
 
 
+def read_matches(evaluate: Path, images: Sequence[str], classes: Sequence[str]) -> list[Matches]:
+    """The matches of ``detections.csv``, by class, over films in the order of ``images``."""
+    frame = pd.read_csv(evaluate / BOXES, dtype={"image_id": str}, keep_default_na=False)
+    frame = frame[frame["image_id"].isin(list(images))]
+    parts = dict(list(frame.groupby("image_id")))
+    films = [parts.get(name, frame.iloc[:0]) for name in images]
+    predicted = [_of_frame(film[film["score"] != ""], classes) for film in films]
+    true = [_of_frame(film[film["score"] == ""], classes) for film in films]
+    return match_boxes(predicted, true, len(classes))
+
+
 def _scores(
-    matches: list[Matches], classes: list[str], patients: npt.NDArray[Any], draws: dict[str, int]
+    matches: list[Matches], classes: list[str], patients: list[str], draws: dict[str, int]
 ) -> dict[str, Any]:
     def interval(parts: list[Matches], thresholds: slice) -> dict[str, float]:
         one = bootstrap_statistic(
@@ -119,10 +138,32 @@ def _scores(
     }
 
 
-def _hash_of(images: npt.NDArray[Any], true: list[FilmBoxes]) -> str:
-    """Of the films and their true boxes, so that comparisons can refuse other ones."""
-    digest = hashlib.sha256()
-    for name, film in zip(images, true, strict=True):
-        digest.update(str(name).encode())
+def _as_frame(
+    images: Sequence[str], films: Sequence[FilmBoxes], classes: Sequence[str]
+) -> pd.DataFrame:
+    columns = ["image_id", "finding", "score", *CORNERS]
+    rows = [
+        (name, classes[label], score, *corners)
+        for name, film in zip(images, films, strict=True)
+        for label, score, corners in zip(
+            film.labels.tolist(),
+            [np.nan] * len(film.labels) if film.scores is None else film.scores.tolist(),
+            film.boxes.tolist(),
+            strict=True,
+        )
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _of_frame(frame: pd.DataFrame, classes: Sequence[str]) -> FilmBoxes:
+    labels = np.array([list(classes).index(name) for name in frame["finding"]], np.int64)
+    scores = np.array([float(score or np.nan) for score in frame["score"]], np.float64)
+    return FilmBoxes(frame[list(CORNERS)].to_numpy(np.float64), labels, scores)
+
+
+def _hash_of(images: Sequence[str], true: Sequence[FilmBoxes], classes: Sequence[str]) -> str:
+    """Of films, classes and true boxes, so that comparisons can refuse other ones."""
+    digest = hashlib.sha256("\n".join([*classes, "", *images]).encode())
+    for film in true:
         digest.update(np.ascontiguousarray(film.boxes).tobytes() + film.labels.tobytes())
     return digest.hexdigest()

@@ -16,7 +16,7 @@ from eye_gaze_data.files import write_json
 
 from .build import build_cohorts
 from .cases import choose_rows, save_cases
-from .detection_scores import detection_tables, original_boxes
+from .detection_scores import count_boxes, detection_tables, original_boxes
 from .diagnosis_scores import BINS, Chosen, diagnosis_summary
 from .finished import FinishedStage
 from .floors import fit_floors, fit_pools
@@ -90,8 +90,7 @@ def evaluate(
     table, readers = write_tables(folder, images, by_reader)
     metrics = _summary(finished, scorer, rows, table, readers, chosen)
     if finished.has_detection:
-        draws = metrics["bootstrap"]
-        metrics["detection"] = detection_tables(finished, cohort, store, table, draws)
+        metrics["detection"] = detection_tables(finished, cohort, store, table)
     metrics["sensitivity"] = sensitivity_table(scorer, store, table, settings.sensitivity, step)
     (folder / TEMPERATURE).unlink(missing_ok=True)
     if chosen is not None:
@@ -180,6 +179,8 @@ def _score(
             for kind, values in kinds.items():
                 named = zip(finished.classes, values, strict=True)
                 scored |= {f"{kind}_{name}": float(value) for name, value in named}
+        if finished.has_detection:
+            scored |= count_boxes(finished, scorer.cohort, row)
         images.append(scored)
         readers += scorer.score_readers(row, maps)
         step()

@@ -1,9 +1,9 @@
 """Predictions of a stage, stored once, so that other settings are scored without the network.
 
 One file an image, ``evaluate/predictions/000123.npz`` by the row of the cohort's table: the density
-on the network grid, the activation at its own size, the logits, or boxes; ``000123.logits.npz`` where the
-logits are all that is needed. ``key.json`` beside them says of which weights, images and image size
-they are; files of others are deleted.
+and the boxes on the network grid, the activation at its own size, the logits; where the logits are
+all that is needed, ``000123.logits.npz``. ``key.json`` beside them says of which weights, images
+and image size they are; files of others are deleted.
 """
 
 import shutil

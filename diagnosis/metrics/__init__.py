@@ -8,6 +8,7 @@ from .detection import (
     match_boxes,
     mean_average_precision,
     overlaps,
+    side_by_side,
 )
 from .findings import (
     DiagnosisMetrics,
@@ -48,4 +49,5 @@ __all__ = [
     "overlaps",
     "roc_curve",
     "sensitivity_at_specificity",
+    "side_by_side",
 ]

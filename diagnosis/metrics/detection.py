@@ -1,7 +1,8 @@
 """Average precision of boxes as COCO defines it, also for resampled films.
 
 Matches of predicted to true boxes are found once; resamples of whole films then only weigh them. A
-test holds the values against torchmetrics' ``MeanAveragePrecision``, which monitors training.
+test holds the values against torchmetrics' ``MeanAveragePrecision``, which monitors training. Equal
+scores keep the films' order, which COCO leaves to chance.
 """
 
 from collections.abc import Sequence
@@ -40,11 +41,13 @@ class Matches:
         films: (n,) film of each.
         hits: (10, n) whether each has a true box at each IoU threshold.
         true: (films,) number of true boxes.
+        scores: (n,) of each.
     """
 
     films: npt.NDArray[np.int64]
     hits: Bools
     true: Numbers
+    scores: Numbers
 
 
 def match_boxes(
@@ -74,11 +77,25 @@ def match_boxes(
             scores.append(given[own][order])
             hits.append(_hits(overlaps(guess.boxes[own][order], targets)))
             counts[film] = len(targets)
-        ranked = np.argsort(-np.concatenate([np.zeros(0), *scores]), kind="stable")
         every = np.concatenate([np.zeros((len(THRESHOLDS), 0), bool), *hits], 1)
         at = np.concatenate([np.zeros(0, np.int64), *films])
-        found.append(Matches(at[ranked], every[:, ranked], counts))
+        found.append(_ranked(at, every, counts, np.concatenate([np.zeros(0), *scores])))
     return found
+
+
+def side_by_side(one: Matches, other: Matches) -> Matches:
+    """The matches of two predictions of the same films, as of twice as many films."""
+    return _ranked(
+        np.concatenate([one.films, len(one.true) + other.films]),
+        np.concatenate([one.hits, other.hits], 1),
+        np.concatenate([one.true, other.true]),
+        np.concatenate([one.scores, other.scores]),
+    )
+
+
+def _ranked(films: npt.NDArray[np.int64], hits: Bools, true: Numbers, scores: Numbers) -> Matches:
+    order = np.argsort(-scores, kind="stable")
+    return Matches(films[order], hits[:, order], true, scores[order])
 
 
 def overlaps(
