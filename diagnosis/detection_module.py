@@ -11,6 +11,7 @@ from saliency.network import Network, Outputs
 from saliency.terms import LossTerm
 
 from .detection import Boxes
+from .metrics.detection import RECALLS, THRESHOLDS
 
 Pair = tuple[Boxes, Boxes]
 
@@ -75,7 +76,12 @@ def monitored_precision(pairs: list[Pair]) -> dict[str, Tensor]:
     """
     if not any(len(truth["boxes"]) for _, truth in pairs):
         return {name: torch.tensor(torch.nan) for name in ("map", "ap50")}
-    metric = MeanAveragePrecision(backend="faster_coco_eval")
+    # Its own thresholds are COCO's rounded to single precision, which misses recalls such as 3/10.
+    metric = MeanAveragePrecision(
+        backend="faster_coco_eval",
+        iou_thresholds=THRESHOLDS.tolist(),
+        rec_thresholds=RECALLS.tolist(),
+    )
     metric.update([found for found, _ in pairs], [truth for _, truth in pairs])
     scores = metric.compute()
     return {"map": scores["map"], "ap50": scores["map_50"]}

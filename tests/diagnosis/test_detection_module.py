@@ -1,4 +1,4 @@
-"""The task detect: whose films are scored, what is logged, DDP's and accumulation's normalisation."""
+"""The task detect: whose films are scored, what is logged, how the loss is normalised."""
 
 import math
 from typing import Any
@@ -37,6 +37,7 @@ class Repeats(Network):
     def forward(
         self, image: Tensor, task: Task = "detect", context: AttentionContext | None = None
     ) -> Outputs:
+        assert task == "detect"
         assert context is not None
         assert context.boxes_known is not None
         assert context.boxes is not None
