@@ -9,12 +9,19 @@ import torch
 from pydantic import BaseModel
 
 from diagnosis.config import DualEncoderConfig, MTUNetConfig, SmpUNetConfig
+from diagnosis.detection_module import DetectionModule
 from diagnosis.dual_encoder import DualEncoderUNet
 from diagnosis.losses import balanced_weights, positive_ratios
 from diagnosis.module import CooperativeModule
 from diagnosis.mt_unet import MTUNet
 from diagnosis.published.anatomy_xnet import AnatomyXNet
-from diagnosis.published.config import AnatomyXNetConfig, MSAIMNetConfig, MSANetConfig
+from diagnosis.published.config import (
+    AnatomyXNetConfig,
+    DualAttNetConfig,
+    MSAIMNetConfig,
+    MSANetConfig,
+)
+from diagnosis.published.dualattnet import DualAttNet
 from diagnosis.published.msaimnet import MSAIMNet
 from diagnosis.published.msanet import MSANet
 from diagnosis.smp_unet import SmpUNet
@@ -38,6 +45,7 @@ NETWORKS: dict[type[BaseModel], Callable[..., Network]] = {
     AnatomyXNetConfig: AnatomyXNet,
     MSANetConfig: MSANet,
     MSAIMNetConfig: MSAIMNet,
+    DualAttNetConfig: DualAttNet,
 }
 
 
@@ -146,6 +154,8 @@ def build_module(config: RunConfig, stage: StageConfig, cohort: Cohort) -> TaskM
     )
     if stage.task == "contrast":
         return ContrastModule(network, settings, stage.contrast)
+    if stage.task == "detect":
+        return DetectionModule(network, settings)
     return CooperativeModule(network, settings)
 
 

@@ -12,7 +12,7 @@ from saliency.attention import provided_losses, requirements
 from .build import stage_classes
 from .config import ModelConfig, RunConfig, StageConfig
 from .loss_options import check_options
-from .needs import check_attention
+from .needs import check_attention, check_boxes
 
 TASKS_OF_KIND = {
     "pretrain": {"contrast", "classify", "segment"},
@@ -34,8 +34,8 @@ LOSSES: dict[str, tuple[frozenset[str], bool]] = {
     "attention_consistency": (frozenset({"classify", "saliency", "fuse", "joint"}), True),
     "dice_bce": (frozenset({"segment"}), False),
     "teacher_consistency": (frozenset({"segment"}), False),
-    "detection": (frozenset({"detect"}), False),
-    "image_attention": (frozenset({"detect"}), False),
+    "detection": (frozenset({"detect"}), True),
+    "image_attention": (frozenset({"detect"}), True),
 }
 # Losses that read each class logit by itself.
 FINDING_LOSSES = {"bce", "weighted_bce", "asymmetric_shift_focal"}
@@ -111,6 +111,7 @@ def _check_fit(stage: StageConfig, model: ModelConfig, where: str) -> None:
             f"{where}: model '{stage.model}' attends to organs {', '.join(organs)}, but 'anatomy' "
             f"gives {', '.join(stage.anatomy.organs)}; state the same names in the same order"
         )
+    _check_supervision(stage, model, where)
     sigmoid = getattr(model, "map", "softmax") == "sigmoid"
     if "map_cross_entropy" in stage.losses and not sigmoid:
         raise ConfigError(
@@ -128,6 +129,22 @@ def _check_fit(stage: StageConfig, model: ModelConfig, where: str) -> None:
         raise ConfigError(f"{where}: weighting '{stage.weighting}' is for task 'joint'")
     if stage.weighting != "fixed" and not all(loss.weight for loss in stage.losses.values()):
         raise ConfigError(f"{where}: a learned weighting needs weights above 0")
+
+
+def _check_supervision(stage: StageConfig, model: ModelConfig, where: str) -> None:
+    """A detector's attention: whether it goes with the detector, and its loss with it."""
+    supervision = getattr(model, "supervision", None)
+    if supervision == "ila_fgda" and getattr(model, "detector", "") == "faster_rcnn":
+        raise ConfigError(
+            f"{where}: model '{stage.model}' has supervision 'ila_fgda', which weighs by dense "
+            "class maps, and 'faster_rcnn' proposes boxes without classes; set supervision: ila, "
+            "or detector: retinanet"
+        )
+    if supervision == "none" and "image_attention" in stage.losses:
+        raise ConfigError(
+            f"{where}: loss 'image_attention' is that of the attention, and model '{stage.model}' "
+            "has supervision 'none'; leave the loss out, or set supervision: ila"
+        )
 
 
 def not_built(config: RunConfig) -> list[str]:
@@ -167,8 +184,8 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
             raise ConfigError(f"{where}: its model needs organ masks; state 'anatomy'")
         if stage.anatomy and stage.anatomy.source == "cohort":
             _known(where, "anatomy.organs", stage.anatomy.organs, cohort.organs)
-        if "boxes" in needs and cohort.boxes is None:
-            raise ConfigError(f"{where}: its model needs boxes, the cohort has none")
+        if "boxes" in needs:
+            check_boxes(stage, cohort)
         check_attention(stage, model, cohort)
 
 

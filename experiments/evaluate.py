@@ -16,6 +16,7 @@ from eye_gaze_data.files import write_json
 
 from .build import build_cohorts
 from .cases import choose_rows, save_cases
+from .detection_scores import count_boxes, detection_tables, original_boxes
 from .diagnosis_scores import BINS, Chosen, diagnosis_summary
 from .finished import FinishedStage
 from .floors import fit_floors, fit_pools
@@ -88,12 +89,21 @@ def evaluate(
     folder = run / "evaluate"
     table, readers = write_tables(folder, images, by_reader)
     metrics = _summary(finished, scorer, rows, table, readers, chosen)
+    if finished.has_detection:
+        metrics["detection"] = detection_tables(finished, cohort, store, table)
     metrics["sensitivity"] = sensitivity_table(scorer, store, table, settings.sensitivity, step)
     (folder / TEMPERATURE).unlink(missing_ok=True)
     if chosen is not None:
         chosen.temperature.save(folder / TEMPERATURE)
     cases = choose_rows(table, settings.cases)
-    save_cases(folder / "cases", scorer, cases, lambda row: partial(prediction_maps, store.of(row)))
+    save_cases(
+        folder / "cases",
+        scorer,
+        cases,
+        lambda row: partial(prediction_maps, store.of(row)),
+        lambda row: original_boxes(store.of(row), cohort.size_of(row)),
+        finished.classes,
+    )
     write_json(folder / "metrics.json", metrics)
     write_hyperparameters(run, config, metrics)
     return metrics
@@ -169,6 +179,8 @@ def _score(
             for kind, values in kinds.items():
                 named = zip(finished.classes, values, strict=True)
                 scored |= {f"{kind}_{name}": float(value) for name, value in named}
+        if finished.has_detection:
+            scored |= count_boxes(finished, scorer.cohort, row)
         images.append(scored)
         readers += scorer.score_readers(row, maps)
         step()

@@ -13,6 +13,7 @@ from .record import read_stage, stage_folder
 
 SALIENCY_TASKS = frozenset({"saliency", "fuse", "joint"})
 DIAGNOSIS_TASKS = frozenset({"classify", "fuse", "joint"})
+DETECTION_TASKS = frozenset({"detect"})
 
 
 @dataclass(frozen=True)
@@ -83,3 +84,8 @@ class FinishedStage:
     def has_diagnosis(self) -> bool:
         """Whether the stage's task gives findings."""
         return self.stage.task in DIAGNOSIS_TASKS and bool(self.classes)
+
+    @property
+    def has_detection(self) -> bool:
+        """Whether the stage's task gives boxes."""
+        return self.stage.task in DETECTION_TASKS

@@ -13,7 +13,7 @@ from saliency.network import Network
 from .build import build_cohorts, build_network, stage_classes
 from .check import check_against_cohort, check_config, not_built
 from .config import ModelConfig, RunConfig, StageConfig
-from .needs import needs_met, without_positives
+from .needs import needs_met, without_boxes, without_positives
 from .record import read_stage, stage_folder
 from .weights import freeze, hand_over
 
@@ -46,6 +46,7 @@ def check_everything(config: RunConfig) -> list[str]:
     check_against_cohort(config, cohort)
     lines.append(f"data: {len(cohort)} images, {len(cohort.pathologies)} classes")
     lines += needs_met(config, cohort) + without_positives(config, cohort)
+    lines += without_boxes(config, cohort)
     for stage in config.stages:
         row = _row(config, stage, cohort, Path("runs") / config.name)
         lines.append(

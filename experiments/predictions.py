@@ -1,9 +1,9 @@
 """Predictions of a stage, stored once, so that other settings are scored without the network.
 
 One file an image, ``evaluate/predictions/000123.npz`` by the row of the cohort's table: the density
-on the network grid, the activation at its own size, the logits; ``000123.logits.npz`` where the
-logits are all that is needed. ``key.json`` beside them says of which weights, images and image size
-they are; files of others are deleted.
+and the boxes on the network grid, the activation at its own size, the logits; where the logits are
+all that is needed, ``000123.logits.npz``. ``key.json`` beside them says of which weights, images
+and image size they are; files of others are deleted.
 """
 
 import shutil
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from diagnosis.losses import probabilities
+from diagnosis.metrics import FilmBoxes
 from eye_gaze_data.batch import collate
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.dataset import GazeDataset
@@ -103,6 +104,7 @@ class StoredPredictions:
             maps.get("activation"),
             (covers[0], covers[1]) if covers else None,
             logits,
+            _boxes(arrays),
         )
 
     def logits(self, rows: Rows) -> npt.NDArray[np.float64]:
@@ -185,7 +187,16 @@ def _write(path: Path, prediction: Prediction, *, maps: bool) -> None:
         values["covers"] = np.array(prediction.covers)
     if prediction.logits is not None:
         values["logits"] = prediction.logits
+    if prediction.detections is not None:
+        found = prediction.detections
+        values |= {"boxes": found.boxes, "box_labels": found.labels, "box_scores": found.scores}
     write_atomic(path, lambda file: np.savez(file, **values))  # type: ignore[arg-type]
+
+
+def _boxes(arrays: dict[str, npt.NDArray[Any]]) -> FilmBoxes | None:
+    if "boxes" not in arrays:
+        return None
+    return FilmBoxes(arrays["boxes"], arrays["box_labels"], arrays["box_scores"])
 
 
 def _stamp(path: str) -> list[int]:

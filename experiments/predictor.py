@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate
 from diagnosis.calibration import Temperature
 from diagnosis.class_activation import class_activation
 from diagnosis.losses import probabilities
+from diagnosis.metrics import FilmBoxes
 from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.batch import Batch, to_device
 from eye_gaze_data.cohort import Pixels
@@ -52,6 +53,7 @@ class Prediction:
         covers: (height, width) of the grid that the activation covers: the network grid, or what
             it was padded to.
         logits: float64 (C,), what the probabilities are of; None without a diagnosis task.
+        detections: boxes in network pixels; None without a detection task.
     """
 
     frame: Frame
@@ -61,6 +63,7 @@ class Prediction:
     activation: torch.Tensor | None = None
     covers: tuple[int, int] | None = None
     logits: npt.NDArray[np.float64] | None = None
+    detections: FilmBoxes | None = None
 
 
 class Predictor:
@@ -154,6 +157,7 @@ class Predictor:
                 logits = outputs["class_logits"].double().cpu().numpy()
                 scores = self._probabilities(logits)
                 evidence = self._activation(outputs).cpu()
+            boxes = _film_boxes(outputs["detections"]) if "detections" in outputs else None
         size = (int(batch["image"].shape[-2]), int(batch["image"].shape[-1]))
         return [
             Prediction(
@@ -164,6 +168,7 @@ class Predictor:
                 None if evidence is None else evidence[row],
                 None if evidence is None else self._covered(size),
                 None if logits is None else logits[row],
+                None if boxes is None else boxes[row],
             )
             for row in range(len(batch["image"]))
         ]
@@ -226,6 +231,14 @@ class Predictor:
             "patient_id": [""],
         }
         return self.predict_batch(batch)[0]
+
+
+def _film_boxes(detections: list[dict[str, torch.Tensor]]) -> list[FilmBoxes]:
+    arrays = [{name: part.cpu().numpy() for name, part in one.items()} for one in detections]
+    return [
+        FilmBoxes(one["boxes"].astype(np.float64), one["labels"], one["scores"].astype(np.float64))
+        for one in arrays
+    ]
 
 
 def stored_temperature(finished: FinishedStage) -> Temperature | None:

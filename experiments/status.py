@@ -66,7 +66,22 @@ def metric_lines(metrics: dict[str, Any]) -> list[str]:
                     else ""
                 )
             )
+    for group, part in metrics.get("detection", {}).items():
+        lines.append(
+            f"detection, {group} ({part['n_images']} images with a complete list): "
+            f"mAP {_bounds(part['map'])}, AP50 {_bounds(part['ap50'])}"
+        )
+        lines += [
+            f"  {name}".ljust(28)
+            + f"mAP {_bounds(entry['map'])}   AP50 {_bounds(entry['ap50'])}"
+            + f"   {entry['n_boxes']} boxes"
+            for name, entry in part["classes"].items()
+        ]
     return lines
+
+
+def _bounds(entry: dict[str, float]) -> str:
+    return f"{_shown(entry['value'])} [{_shown(entry['low'])}, {_shown(entry['high'])}]"
 
 
 def _beside(ideal: dict[str, float] | None) -> str:

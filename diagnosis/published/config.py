@@ -72,14 +72,18 @@ class MSAIMNetConfig(_Classifier):
 
 
 class DualAttNetConfig(_System):
-    """DualAttNet: a detector of torchvision with image-level and fine-grained attention."""
+    """DualAttNet: a detector of torchvision with dual attention; see ``DualAttNet``."""
 
     tasks: ClassVar[tuple[str, ...]] = ("detect",)
+    built: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = ("boxes",)
 
     kind: Literal["dualattnet"] = "dualattnet"
     detector: Literal["retinanet", "faster_rcnn"] = "retinanet"
     backbone: str = "resnet50"
+    backbone_options: dict[str, Any] = {}
+    width: int = Field(default=256, ge=16)
+    anchor_scale: float = Field(default=1.0, gt=0)
     supervision: Literal["ila_fgda", "ila", "none"] = "ila_fgda"
     global_reduce: Literal["sum", "mean"] = "sum"
     detach_class: bool = False

@@ -70,6 +70,7 @@ class Case:
     scale: Scale | None
     paths: tuple[Scanpath, ...]
     boxes: tuple[Box, ...]
+    predicted: tuple[Box, ...]
     scores: tuple[CaseScore, ...]
     findings: tuple[CaseFinding, ...]
 
@@ -89,6 +90,7 @@ class Gallery:
     has_prediction: bool
     has_activation: bool
     has_boxes: bool
+    has_detections: bool
 
 
 def build_gallery(run: RunFolder) -> Gallery:
@@ -108,7 +110,8 @@ def build_gallery(run: RunFolder) -> Gallery:
         has_gaze=any(case.truth or case.paths for case in cases),
         has_prediction=any(case.prediction for case in cases),
         has_activation=any(case.activation for case in cases),
-        has_boxes=any(case.boxes for case in cases),
+        has_boxes=any(case.boxes or case.predicted for case in cases),
+        has_detections=any(case.predicted for case in cases),
     )
 
 
@@ -149,6 +152,7 @@ def _case(run: RunFolder, choice: Choice, findings: Sequence[str]) -> Case:
         scale=_scale(arrays, truth, prediction, highest),
         paths=_paths(arrays, max(width, height)),
         boxes=_boxes(arrays),
+        predicted=_predicted(arrays),
         scores=tuple(_score(choice, key) for key in LABELS if key in row),
         findings=tuple(_finding(choice, name) for name in findings),
     )
@@ -164,7 +168,9 @@ def _load(path: Path) -> Arrays:
     _require(
         film.ndim == 2 and film.size > 0 and film.dtype == np.uint8, path, "a uint8 film (h, w)"
     )
-    for first, second in (("gaze", "reader"), ("boxes", "box_labels")):
+    pairs = [("gaze", "reader"), ("boxes", "box_labels")]
+    pairs += [("predicted_boxes", f"predicted_{name}") for name in ("labels", "scores")]
+    for first, second in pairs:
         if first in arrays and second in arrays:
             equal = len(arrays[first]) == len(arrays[second])
             _require(equal, path, f"one row of {second} for each of {first}")
@@ -219,6 +225,15 @@ def _boxes(arrays: Arrays) -> tuple[Box, ...]:
     corners = np.asarray(arrays.get("boxes", np.empty((0, 4))), dtype=np.float64).reshape(-1, 4)
     labels = arrays.get("box_labels", np.full(len(corners), "")).tolist()
     return boxes(corners, [str(label) for label in labels])
+
+
+def _predicted(arrays: Arrays) -> tuple[Box, ...]:
+    """Predicted boxes with their scores, the best last, so that it is drawn on top."""
+    corners = np.asarray(arrays.get("predicted_boxes", np.empty((0, 4))), dtype=np.float64)
+    labels = arrays.get("predicted_labels", np.empty(0, dtype=str)).tolist()
+    scores = np.asarray(arrays.get("predicted_scores", np.empty(0)), dtype=np.float64).tolist()
+    named = [f"{label} {number(score, 2)}" for label, score in zip(labels, scores, strict=True)]
+    return boxes(corners.reshape(-1, 4), named)[::-1]
 
 
 def _score(choice: Choice, key: str) -> CaseScore:

@@ -12,6 +12,7 @@ from eye_gaze_data.files import write_text
 
 from .charts import Chart
 from .curves import learning_curves
+from .detection_tables import detection_groups
 from .diagnosis_tables import diagnosis_groups
 from .formatting import (
     TIMES,
@@ -93,6 +94,7 @@ def _render(run: RunFolder) -> str:
         given_maps=run.metrics.get("stage") == GIVEN_MAPS,
         saliency=saliency_groups(run),
         diagnosis=diagnosis_groups(run),
+        detection=detection_groups(run),
         stages=tuple(_stage(stage) for stage in run.stages),
         gallery=build_gallery(run),
         level=_level(run),
