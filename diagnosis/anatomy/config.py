@@ -1,6 +1,6 @@
 """What a config says of the anatomy stage; pydantic alone, quick to import."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
@@ -15,10 +15,9 @@ class AnatomySegmenterConfig(BaseModel):
 
     kind: Literal["anatomy_segmenter"] = "anatomy_segmenter"
     organs: tuple[str, ...] = Field(min_length=1)
-    encoder: str = "densenet121"
-    decoder_channels: tuple[PositiveInt, ...] = Field(
-        default=(256, 128, 64, 32, 16), min_length=3, max_length=5
-    )
+    backbone: str = "densenet121"
+    backbone_options: dict[str, Any] = {}
+    widths: tuple[PositiveInt, ...] | None = None
     pretrained: bool = False
     pad: bool = False
 

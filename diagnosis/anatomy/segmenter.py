@@ -1,34 +1,41 @@
-"""The segmenter of the anatomy stage: a U-Net of smp with one logit an organ and pixel.
+"""The segmenter of the anatomy stage: a U-Net with one logit an organ and pixel.
 
 Anatomy-XNet's own segmenter is not known; a U-Net on a DenseNet-121 is the reconstruction (specs:
 attention systems, D.3).
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import segmentation_models_pytorch as smp
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from eye_gaze_data.errors import ConfigError, nearest
+from eye_gaze_data.errors import ConfigError
 from saliency.attention import AttentionContext
+from saliency.decoder import Decoder, conv_block
+from saliency.encoders import build_encoder
 from saliency.network import Network, Outputs, Task
 
 
 class AnatomySegmenter(Network):
-    """``smp.Unet`` under the contract of all networks.
+    """A backbone, the dual encoder's decoder over its levels, and a head an organ.
+
+    The logits are those of the backbone's finest level (a quarter of the grid's sides for a
+    DenseNet), brought to the grid bilinearly.
 
     Args:
         classes: of the stage; a segmenter has none.
         organs: names of the planes; they may overlap.
-        encoder: name of the encoder as smp knows it, ``tu-NAME`` for timm's.
-        decoder_channels: coarse to fine; as many halvings as entries.
-        pretrained: load ImageNet weights into the encoder.
+        backbone: timm name.
+        backbone_options: further arguments of the backbone.
+        widths: channels of the decoder, fine to coarse, one less than the backbone has levels; as
+            the decoder has them for a saliency map if None.
+        pretrained: load timm's weights.
         pad: pad images whose size does not fit, see ``Network``.
 
     Raises:
-        ConfigError: if smp does not know the encoder, or its weights cannot be had.
+        ConfigError: if the backbone is unknown, or the widths do not fit its levels.
     """
 
     tasks: ClassVar[frozenset[Task]] = frozenset({"segment"})
@@ -38,30 +45,26 @@ class AnatomySegmenter(Network):
         classes: int,
         *,
         organs: Sequence[str],
-        encoder: str = "densenet121",
-        decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+        backbone: str = "densenet121",
+        backbone_options: dict[str, Any] | None = None,
+        widths: Sequence[int] | None = None,
         pretrained: bool = False,
         pad: bool = False,
     ) -> None:
         super().__init__()
         del classes
-        self.organs, self.pad = tuple(organs), pad
-        self.multiple = 2 ** len(decoder_channels)
-        if not encoder.startswith("tu-") and encoder not in smp.encoders.get_encoder_names():
-            hint = nearest(encoder, smp.encoders.get_encoder_names())
-            raise ConfigError(f"encoder '{encoder}' is not known to smp; {hint}")
-        try:
-            self.unet = smp.Unet(
-                encoder,
-                encoder_depth=len(decoder_channels),
-                encoder_weights="imagenet" if pretrained else None,
-                decoder_channels=list(decoder_channels),
-                in_channels=1,
-                classes=len(self.organs),
+        self.encoder = build_encoder(backbone, pretrained=pretrained, options=backbone_options)
+        channels = self.encoder.channels
+        if len(channels) < 2 or (widths is not None and len(widths) != len(channels) - 1):
+            found = "none" if widths is None else f"{len(widths)}"
+            raise ConfigError(
+                f"backbone '{backbone}' has {len(channels)} level(s): a segmenter needs at least 2 "
+                f"and one less 'widths', found {found}"
             )
-        except Exception as error:
-            hint = "; set pretrained: false, or fill the Hugging Face cache" if pretrained else ""
-            raise ConfigError(f"smp cannot build a U-Net on '{encoder}': {error}{hint}") from error
+        self.organs, self.pad, self.multiple = tuple(organs), pad, self.encoder.strides[-1]
+        self.decoder = Decoder(channels[-1], channels[:-1], widths)
+        width = self.decoder.out_channels
+        self.head = nn.Sequential(conv_block(width, width), nn.Conv2d(width, len(self.organs), 1))
 
     def forward(
         self,
@@ -72,7 +75,11 @@ class AnatomySegmenter(Network):
         """The logits (B, M, H, W) of the organs."""
         del task, context
         height, width = image.shape[-2:]
-        return {"anatomy_logits": self.unet(self.fitted(image))[..., :height, :width]}
+        padded = self.fitted(image)
+        taps = self.encoder(padded)
+        logits = self.head(self.decoder(taps.decoder, taps.levels[:-1])[0])
+        logits = F.interpolate(logits, padded.shape[-2:], mode="bilinear", align_corners=False)
+        return {"anatomy_logits": logits[..., :height, :width]}
 
 
 class OrganMasks(nn.Module):
