@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
+from diagnosis.anatomy.config import AnatomySegmenterConfig
+from diagnosis.anatomy.module import SegmentationModule
+from diagnosis.anatomy.segmenter import AnatomySegmenter
 from diagnosis.config import DualEncoderConfig, MTUNetConfig, SmpUNetConfig
 from diagnosis.detection_module import DetectionModule
 from diagnosis.dual_encoder import DualEncoderUNet
@@ -25,18 +28,19 @@ from diagnosis.published.dualattnet import DualAttNet
 from diagnosis.published.msaimnet import MSAIMNet
 from diagnosis.published.msanet import MSANet
 from diagnosis.smp_unet import SmpUNet
-from eye_gaze_data.anatomy import AnatomySource, CohortAnatomy, OnesAnatomy
+from eye_gaze_data.anatomy import AnatomySource, annotated_rows
 from eye_gaze_data.cohort import Cohort, merge, with_splits
 from eye_gaze_data.datamodule import StageData as StageDataModule
 from eye_gaze_data.dataset import GazeDataset
 from eye_gaze_data.errors import ConfigError, DataError, nearest
 from eye_gaze_data.open_cohort import CohortConfig, open_cohort
+from eye_gaze_data.sampler import Rows
 from eye_gaze_data.splits import check_splits, legacy_split
 from pretrain.module import ContrastModule
 from saliency.module import TaskModule, TaskSettings
 from saliency.network import Network
 
-from .config import AnatomyConfig, ModelConfig, RunConfig, StageConfig
+from .config import ModelConfig, RunConfig, StageConfig
 
 NETWORKS: dict[type[BaseModel], Callable[..., Network]] = {
     DualEncoderConfig: DualEncoderUNet,
@@ -46,6 +50,7 @@ NETWORKS: dict[type[BaseModel], Callable[..., Network]] = {
     MSANetConfig: MSANet,
     MSAIMNetConfig: MSAIMNet,
     DualAttNetConfig: DualAttNet,
+    AnatomySegmenterConfig: AnatomySegmenter,
 }
 
 
@@ -156,6 +161,8 @@ def build_module(config: RunConfig, stage: StageConfig, cohort: Cohort) -> TaskM
         return ContrastModule(network, settings, stage.contrast)
     if stage.task == "detect":
         return DetectionModule(network, settings)
+    if stage.task == "segment":
+        return SegmentationModule(network, settings, stage.teacher)
     return CooperativeModule(network, settings)
 
 
@@ -230,7 +237,12 @@ def _training_labels(stage: StageConfig, cohort: Cohort, classes: tuple[str, ...
 
 
 def stage_dataset(
-    config: RunConfig, stage: StageConfig, cohort: Cohort, *, augment: bool = False
+    config: RunConfig,
+    stage: StageConfig,
+    cohort: Cohort,
+    anatomy: AnatomySource | None = None,
+    *,
+    augment: bool = False,
 ) -> GazeDataset:
     """The samples of a stage: of one fixed view, or as they are trained on."""
     data = stage.data
@@ -242,29 +254,28 @@ def stage_dataset(
         stride=data.stride,
         gaze=data.gaze,
         classes=stage_classes(stage, cohort)[0],
-        anatomy=build_anatomy(stage.anatomy, cohort),
+        anatomy=anatomy,
         views=data.training_views() if augment else (None,),
     )
 
 
-def build_anatomy(config: AnatomyConfig | None, cohort: Cohort) -> AnatomySource | None:
-    """Where a stage's organ masks come from; None for a stage without."""
-    if config is None:
-        return None
-    if config.source == "ones":
-        return OnesAnatomy(config.organs)
-    return CohortAnatomy(cohort, config.organs)
-
-
-def build_data(config: RunConfig, stage: StageConfig, cohort: Cohort) -> StageDataModule:
+def build_data(
+    config: RunConfig, stage: StageConfig, cohort: Cohort, anatomy: AnatomySource | None = None
+) -> StageDataModule:
     """The loaders of a stage.
+
+    Args:
+        config: of the run.
+        stage: of it.
+        cohort: of the run.
+        anatomy: where the stage's organ masks come from.
 
     Raises:
         DataError: if a cohort has no image in the training or the validation split.
     """
     data = stage.data
-    train = stage_dataset(config, stage, cohort, augment=True)
-    valid = stage_dataset(config, stage, cohort)
+    train = stage_dataset(config, stage, cohort, anatomy, augment=True)
+    valid = stage_dataset(config, stage, cohort, anatomy)
     rows = {
         split: {name: cohort.rows_of(split, [name]) for name in data.cohorts}
         for split in (data.train, data.valid)
@@ -273,12 +284,27 @@ def build_data(config: RunConfig, stage: StageConfig, cohort: Cohort) -> StageDa
         for name, part in parts.items():
             if not len(part):
                 raise DataError(f"stage '{stage.name}': cohort '{name}' has no image in '{split}'")
+    mix, weights = rows[data.train], data.weights
+    if stage.teacher.annotated_share is not None and anatomy is not None:
+        mix, weights = _by_annotation(anatomy, cohort, mix, stage.teacher.annotated_share)
     return StageDataModule(
         train,
         valid,
-        rows[data.train],
+        mix,
         rows[data.valid],
-        weights=data.weights,
+        weights=weights,
         batch_size=stage.batch_size,
         workers=config.trainer.workers,
     )
+
+
+def _by_annotation(
+    anatomy: AnatomySource, cohort: Cohort, parts: dict[str, Rows], share: float
+) -> tuple[dict[str, Rows], dict[str, float] | None]:
+    """A mix of films with and without a mask."""
+    rows = np.concatenate(list(parts.values()))
+    known = annotated_rows(anatomy, cohort, rows)
+    rest = np.setdiff1d(rows, known)
+    if not len(rest):
+        return {"annotated": known}, None
+    return {"annotated": known, "rest": rest}, {"annotated": share, "rest": 1 - share}

@@ -9,6 +9,7 @@ from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError, nearest
 from saliency.attention import provided_losses, requirements
 
+from .anatomy_check import check_anatomy, check_annotated
 from .build import stage_classes
 from .config import ModelConfig, RunConfig, StageConfig
 from .loss_options import check_options
@@ -32,10 +33,10 @@ LOSSES: dict[str, tuple[frozenset[str], bool]] = {
     "scanpath": (frozenset({"saliency", "joint"}), True),
     "map_cross_entropy": (frozenset({"saliency", "joint"}), True),
     "attention_consistency": (frozenset({"classify", "saliency", "fuse", "joint"}), True),
-    "dice_bce": (frozenset({"segment"}), False),
-    "teacher_consistency": (frozenset({"segment"}), False),
     "detection": (frozenset({"detect"}), True),
     "image_attention": (frozenset({"detect"}), True),
+    "dice_bce": (frozenset({"segment"}), True),
+    "teacher_consistency": (frozenset({"segment"}), True),
 }
 # Losses that read each class logit by itself.
 FINDING_LOSSES = {"bce", "weighted_bce", "asymmetric_shift_focal"}
@@ -72,10 +73,8 @@ def check_config(config: RunConfig) -> None:
             )
         _check_losses(stage, model, where)
         _check_fit(stage, model, where)
-        sources = [init.stage for init in stage.init if init.stage]
-        if stage.anatomy and stage.anatomy.source == "stage":
-            sources.append(stage.anatomy.stage or "")
-        for source in sources:
+        check_anatomy(config, stage, earlier)
+        for source in [init.stage for init in stage.init if init.stage]:
             if source not in earlier:
                 raise ConfigError(
                     f"{where} starts from '{source}', which is no earlier stage; "
@@ -160,8 +159,6 @@ def not_built(config: RunConfig) -> list[str]:
             for loss in stage.losses
             if loss not in given and loss in LOSSES and not LOSSES[loss][1]
         ]
-        if stage.anatomy and stage.anatomy.source == "stage":
-            missing.append(f"stage '{stage.name}': anatomy from a stage is not built yet")
     return missing
 
 
@@ -184,6 +181,7 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
             raise ConfigError(f"{where}: its model needs organ masks; state 'anatomy'")
         if stage.anatomy and stage.anatomy.source == "cohort":
             _known(where, "anatomy.organs", stage.anatomy.organs, cohort.organs)
+            check_annotated(config, stage, cohort)
         if "boxes" in needs:
             check_boxes(stage, cohort)
         check_attention(stage, model, cohort)
@@ -231,7 +229,8 @@ def _check_losses(stage: StageConfig, model: ModelConfig, where: str) -> None:
     if "attention_consistency" in stage.losses and len(stage.data.training_views()) < 2:
         raise ConfigError(f"{where}: loss 'attention_consistency' needs data.views of at least 2")
     # In validation there is one view: nothing to be consistent with.
-    monitored = {"loss", *stage.losses, *METRICS[stage.task]} - {"attention_consistency"}
+    paired = {"attention_consistency", "teacher_consistency"}
+    monitored = {"loss", *stage.losses, *METRICS[stage.task]} - paired
     names = {f"valid/{m}" for m in monitored}
     _known(where, "monitor.metric", [stage.monitor.metric], names)
 

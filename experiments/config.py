@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from diagnosis.anatomy.config import AnatomySegmenterConfig, TeacherConfig
 from diagnosis.config import DualEncoderConfig, MTUNetConfig, SmpUNetConfig
 from diagnosis.published.config import (
-    AnatomySegmenterConfig,
     AnatomyXNetConfig,
     DualAttNetConfig,
     MSAIMNetConfig,
@@ -118,11 +118,14 @@ class AnatomyConfig(Strict):
         source: the cohort's masks, the predictions of an earlier ``segment`` stage, or ones.
         stage: the stage, for source ``stage``.
         organs: names of the planes, in order.
+        annotated: training films, drawn by seed, whose masks are used, for source ``cohort``; all
+            that have any if None.
     """
 
     source: Literal["cohort", "stage", "ones"] = "cohort"
     stage: Name | None = None
     organs: tuple[str, ...]
+    annotated: int | None = Field(default=None, ge=1)
 
 
 class LossConfig(Strict):
@@ -152,6 +155,7 @@ class StageConfig(Strict):
         init: where weights come from; later entries go over earlier ones.
         anatomy: where organ masks come from.
         contrast: of task ``contrast``.
+        teacher: of task ``segment``.
         train: globs over parameter names; all else is frozen, statistics of norms included.
         losses: by name.
         weighting: of several losses: their ``fixed`` weights, or uncertainties that are learned, by
@@ -174,6 +178,7 @@ class StageConfig(Strict):
     init: tuple[InitConfig, ...] = ()
     anatomy: AnatomyConfig | None = None
     contrast: ContrastConfig = ContrastConfig()
+    teacher: TeacherConfig = TeacherConfig()
     train: tuple[str, ...] = ("*",)
     losses: dict[str, LossConfig]
     weighting: Literal["fixed", "kendall", "paper"] = "fixed"

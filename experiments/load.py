@@ -140,6 +140,9 @@ def _renamed(stage: Any, number: int | None, latest: dict[str, str]) -> Any:  # 
             else init
             for init in inits
         ]
+    anatomy = stage.get("anatomy")
+    if isinstance(anatomy, dict) and isinstance(anatomy.get("stage"), str):
+        stage["anatomy"] = {**anatomy, "stage": latest.get(anatomy["stage"], anatomy["stage"])}
     name = stage.get("name")
     if isinstance(name, str):
         stage["name"] = name if number is None else f"{name}-r{number}"
@@ -154,7 +157,7 @@ def _filled(stage: Any, defaults: Any) -> Any:  # noqa: ANN401
     merged = dict(defaults)
     for key, value in stage.items():
         # Losses, globs and weights are wholes: only these sections have keys to fill in.
-        sections = {"data", "optimiser", "schedule", "contrast", "gaze", "augment"}
+        sections = {"data", "optimiser", "schedule", "contrast", "teacher", "gaze", "augment"}
         merged[key] = _filled(value, defaults[key]) if key in defaults.keys() & sections else value
     return merged
 

@@ -127,7 +127,7 @@ def without_positives(config: RunConfig, cohort: Cohort) -> list[str]:
     """One line for each stage with classes of which no training image is positive."""
     lines = []
     for stage in config.stages:
-        classes = stage_classes(stage, cohort)[0] if stage.task != "saliency" else ()
+        classes = () if stage.task in {"saliency", "segment"} else stage_classes(stage, cohort)[0]
         labels = _training_labels(stage, cohort, classes)
         absent = [c for c, column in zip(classes, labels.T, strict=True) if not (column == 1).any()]
         if absent:

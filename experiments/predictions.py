@@ -25,6 +25,7 @@ from eye_gaze_data.errors import DataError
 from eye_gaze_data.files import read_json, remove_leftovers, sha256_of, write_atomic, write_json
 from eye_gaze_data.geometry import fit_frame, valid_pixels
 
+from .anatomy_source import ensure_masks
 from .finished import FinishedStage
 from .predictor import Prediction, Predictor
 
@@ -146,7 +147,11 @@ class StoredPredictions:
 
     @cached_property
     def _dataset(self) -> GazeDataset:
-        data = self.finished.stage.data
+        data, anatomy = self.finished.stage.data, self.finished.stage.anatomy
+        if anatomy is not None and anatomy.source == "stage":
+            hashes = read_json(self.finished.run / "manifest.json")["cohorts"]
+            segmenter = FinishedStage.load(self.finished.run, anatomy.stage)
+            ensure_masks(segmenter, self.cohort, hashes, self.device)
         return GazeDataset(
             self.cohort,
             data.image_size,

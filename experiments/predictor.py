@@ -16,11 +16,12 @@ from diagnosis.metrics import FilmBoxes
 from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.batch import Batch, to_device
 from eye_gaze_data.cohort import Pixels
-from eye_gaze_data.errors import ConfigError, StageError
+from eye_gaze_data.errors import StageError
 from eye_gaze_data.files import read_json
 from eye_gaze_data.geometry import (
     Frame,
     compose,
+    film_frame,
     fit_frame,
     invert,
     valid_pixels,
@@ -30,8 +31,10 @@ from saliency.context import attention_context
 from saliency.density import density
 from saliency.network import Network, Outputs
 
-from .build import build_anatomy, build_cohorts, build_network
+from .anatomy_source import anatomy_source
+from .build import build_cohorts, build_network
 from .config import RunConfig, StageConfig
+from .devices import choose_device
 from .finished import DIAGNOSIS_TASKS, SALIENCY_TASKS, FinishedStage
 from .weights import hand_over, read_weights
 
@@ -119,8 +122,9 @@ class Predictor:
         hand_over(network, read_weights(finished.weights), {"": ""}, str(finished.weights))
         where = choose_device(device)
         network = network.to(where).eval()
-        cohort = build_cohorts(config) if spec.anatomy else None
-        anatomy = build_anatomy(spec.anatomy, cohort) if cohort else None
+        of_cohort = spec.anatomy is not None and spec.anatomy.source == "cohort"
+        cohort = build_cohorts(config) if of_cohort else None
+        anatomy = anatomy_source(config, spec, cohort, finished.run, device)
         return cls(
             config,
             spec,
@@ -189,14 +193,16 @@ class Predictor:
         height, width = (-(-side // multiple) * multiple for side in size)
         return height, width
 
-    def _anatomy(self, original: tuple[int, int], frame: Frame) -> torch.Tensor:
+    def _anatomy(self, pixels: Pixels, frame: Frame) -> torch.Tensor:
         """Organ masks of a film from elsewhere, (1, M, H, W); NaN where they are not known."""
         size = self.stage.data.image_size
         if self.anatomy is None:
             return torch.zeros(1, 0, *size)
-        masks = torch.from_numpy(self.anatomy(None, original))
+        masks = torch.from_numpy(self.anatomy.of_film(pixels))
         unknown = masks.isnan().flatten(1).any(1)
-        moved = warp_pixels(masks.nan_to_num(0.0), frame, size)
+        original, (height, width) = (int(pixels.shape[0]), int(pixels.shape[1])), masks.shape[1:]
+        frame = film_frame(frame, original, (height, width))
+        moved = warp_pixels(masks.nan_to_num(0.0), frame, size).clamp(0, 1)
         moved[unknown] = torch.nan
         return moved[None]
 
@@ -221,7 +227,7 @@ class Predictor:
             "saliency": torch.full((1, 1, *size), torch.nan),
             "fixations": torch.full((1, 1, *size), torch.nan),
             "labels": torch.full((1, len(self.classes)), torch.nan),
-            "anatomy": self._anatomy(original, frame),
+            "anatomy": self._anatomy(pixels, frame),
             "boxes": [torch.zeros(0, 4)],
             "box_labels": [torch.zeros(0, dtype=torch.int64)],
             "boxes_known": torch.tensor([False]),
@@ -251,19 +257,6 @@ def stored_temperature(finished: FinishedStage) -> Temperature | None:
     if (scored.get("weights_sha256"), scored.get("stage")) != known:
         return None
     return Temperature.load(folder / TEMPERATURE)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of a name; ``auto`` takes a GPU if there is one.
-
-    Raises:
-        ConfigError: if a GPU is asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device 'cuda' was asked for, but torch finds no GPU; use --device cpu")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def resample_density(

@@ -11,9 +11,11 @@ from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError, StageError
 from eye_gaze_data.files import remove_leftovers, sha256_of, sha256_of_file, write_json
 
+from .anatomy_source import ensure_masks
 from .build import build_cohorts
 from .check import check_against_cohort, check_config, not_built
 from .config import RunConfig, StageConfig
+from .finished import FinishedStage
 from .load import save_config
 from .plan import check_networks
 from .ranks import barrier, from_first, is_first_rank, join
@@ -143,9 +145,22 @@ class StageRun:
             found.append((init.stage or path.name, path))
         return found
 
+    def segmenter(self) -> FinishedStage | None:
+        """The finished stage that its organ masks come from, if they come from one.
+
+        Raises:
+            StageError: if it is not finished.
+        """
+        anatomy = self.stage.anatomy
+        if anatomy is None or anatomy.source != "stage":
+            return None
+        return FinishedStage.load(self.run, anatomy.stage)
+
     def inputs(self) -> dict[str, Any]:
         """Everything that the result depends on."""
         hashes = {name: sha256_of_file(path) for name, path in self.sources()}
+        if (segmenter := self.segmenter()) is not None:
+            hashes[segmenter.stage.name] = sha256_of_file(segmenter.weights)
         return stage_inputs(self.config, self.stage, self.data, hashes)
 
     def write(self, status: str, **facts: object) -> None:
@@ -214,6 +229,8 @@ def _run_stage(stage: StageRun, say: Say, *, first: str | None, bar: bool) -> No
     }
     begun = time.monotonic()
     try:
+        if (segmenter := stage.segmenter()) is not None:
+            _ensure_masks(stage, segmenter, say)
         train(stage, say, bar=bar)
     except BaseException as error:
         # Whatever ended it, the record says so; the error itself goes on its way.
@@ -222,4 +239,15 @@ def _run_stage(stage: StageRun, say: Say, *, first: str | None, bar: bool) -> No
         stage.write(status, error=user_error(error), seconds=spent)
         raise
     stage.write("complete", error=None, seconds=before + time.monotonic() - begun)
+    if stage.stage.task == "segment":
+        _ensure_masks(stage, FinishedStage.load(stage.run, stage.stage.name), say)
+    barrier()
+
+
+def _ensure_masks(stage: StageRun, segmenter: FinishedStage, say: Say) -> None:
+    """The masks of all films by a finished segmenter; the other processes wait for them."""
+    if is_first_rank():
+        films = ensure_masks(segmenter, stage.cohort, stage.data, stage.config.trainer.device)
+        if films:
+            say(f"{segmenter.stage.name}  masks of {films} films written")
     barrier()

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
 
+from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.errors import StageError
 from eye_gaze_data.files import sha256_of_file
 
+from .anatomy_source import anatomy_source
 from .build import build_data, build_module, stage_classes, stage_dataset
 from .callbacks import BEST, LAST, CheckFirstBatch, StageCheckpoint, StageLog
 from .centre_lines import centre_lines
@@ -64,11 +66,12 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
     )
     folder = stage.folder / "checkpoints"
     checkpoint = StageCheckpoint(folder, spec.monitor, spec.schedule, spec.stop_after)
-    data = build_data(stage.config, spec, stage.cohort)
+    anatomy = anatomy_source(stage.config, spec, stage.cohort, stage.run)
+    data = build_data(stage.config, spec, stage.cohort, anatomy)
     resume = str(folder / LAST) if (folder / LAST).is_file() else None
     with warnings.catch_warnings():
         _quiet()
-        trainer = _trainer(stage, checkpoint, say, bar=bar)
+        trainer = _trainer(stage, anatomy, checkpoint, say, bar=bar)
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     if frozen_fingerprint(module.network, statistics=not drifting) != fingerprint:
         raise StageError(f"stage '{spec.name}': a frozen parameter or statistic changed")
@@ -96,7 +99,12 @@ def _export(stage: "StageRun", checkpoint: StageCheckpoint, trainer: pl.Trainer)
 
 
 def _trainer(
-    stage: "StageRun", checkpoint: StageCheckpoint, say: Callable[[str], None], *, bar: bool
+    stage: "StageRun",
+    anatomy: AnatomySource | None,
+    checkpoint: StageCheckpoint,
+    say: Callable[[str], None],
+    *,
+    bar: bool,
 ) -> pl.Trainer:
     config, spec, cohort = stage.config.trainer, stage.stage, stage.cohort
     organs = spec.anatomy.organs if spec.anatomy else ()
@@ -109,7 +117,7 @@ def _trainer(
             None if bar else say,
             centre_lines(stage.config, spec, cohort) if is_first_rank() else None,
         ),
-        Panel(stage.folder, spec, stage_dataset(stage.config, spec, cohort)),
+        Panel(stage.folder, spec, stage_dataset(stage.config, spec, cohort, anatomy)),
         checkpoint,
     ]
     many = config.devices * config.nodes > 1

@@ -30,18 +30,6 @@ class _Classifier(_System):
     gaze_branch: GazeBranch = "none"
 
 
-class AnatomySegmenterConfig(_System):
-    """U-Net of the semi-supervised anatomy stage: mean teacher on a few annotated masks."""
-
-    tasks: ClassVar[tuple[str, ...]] = ("segment",)
-    requires: ClassVar[tuple[str, ...]] = ("anatomy",)
-
-    kind: Literal["anatomy_segmenter"] = "anatomy_segmenter"
-    backbone: str = "densenet121"
-    organs: tuple[str, ...] = ()
-    teacher_decay: float = Field(default=0.999, gt=0, lt=1)
-
-
 class AnatomyXNetConfig(_Classifier):
     """Anatomy-XNet; see ``AnatomyXNet`` for the fields."""
 
