@@ -10,6 +10,7 @@ from .findings import (
     bootstrap_macro_auroc,
     diagnosis_metrics,
 )
+from .localisation import TOLERANCE, BoxRegion, lift, mass_inside, pointing_game
 from .operating import (
     OperatingPoint,
     choose_f1_threshold,
@@ -19,7 +20,9 @@ from .operating import (
 )
 
 __all__ = [
+    "TOLERANCE",
     "AurocComparison",
+    "BoxRegion",
     "DiagnosisMetrics",
     "FindingMetrics",
     "OperatingPoint",
@@ -31,7 +34,10 @@ __all__ = [
     "compare_auroc",
     "delong_auroc",
     "diagnosis_metrics",
+    "lift",
+    "mass_inside",
     "operate",
+    "pointing_game",
     "roc_curve",
     "sensitivity_at_specificity",
 ]

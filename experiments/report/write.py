@@ -26,6 +26,7 @@ from .formatting import (
     text,
 )
 from .gallery import build_gallery
+from .localisation_table import localisation_groups
 from .method import method_notes
 from .run_folder import RunFolder, Stage, read_run_folder, section
 from .saliency_tables import saliency_groups
@@ -93,6 +94,7 @@ def _render(run: RunFolder) -> str:
         given_maps=run.metrics.get("stage") == GIVEN_MAPS,
         saliency=saliency_groups(run),
         diagnosis=diagnosis_groups(run),
+        localisation=localisation_groups(run),
         stages=tuple(_stage(stage) for stage in run.stages),
         gallery=build_gallery(run),
         level=_level(run),
