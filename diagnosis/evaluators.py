@@ -61,7 +61,7 @@ class _Localisation(Metric):
     def update(
         self,
         maps: Float[Tensor, "b 1 h w"],
-        boxes: Sequence[Float[Tensor, "n 4"]],
+        boxes: Sequence[Float[Tensor, "_ 4"]],
         valid: Bool[Tensor, "b 1 h w"] | None = None,
     ) -> None:
         """Add a batch.

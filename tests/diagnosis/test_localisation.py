@@ -130,6 +130,7 @@ def test_running_means_are_over_defined_maps_whatever_the_batches() -> None:
             metric.update(maps[i : i + 1], boxes[i : i + 1])
         assert metric.compute().item() == pytest.approx(np.mean(values))
         metric.reset()
+        metric.update(maps[2:], boxes[2:])
         assert math.isnan(metric.compute().item())
 
 
