@@ -12,7 +12,7 @@ from saliency.attention import provided_losses, requirements
 from .build import stage_classes
 from .config import ModelConfig, RunConfig, StageConfig
 from .loss_options import check_options
-from .needs import check_attention
+from .needs import check_attention, check_masks
 
 TASKS_OF_KIND = {
     "pretrain": {"contrast", "classify", "segment"},
@@ -167,6 +167,7 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
             raise ConfigError(f"{where}: its model needs organ masks; state 'anatomy'")
         if stage.anatomy and stage.anatomy.source == "cohort":
             _known(where, "anatomy.organs", stage.anatomy.organs, cohort.organs)
+            check_masks(where, stage, cohort)
         if "boxes" in needs and cohort.boxes is None:
             raise ConfigError(f"{where}: its model needs boxes, the cohort has none")
         check_attention(stage, model, cohort)

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from eye_gaze_data.anatomy import CohortAnatomy, checked_masks
 from eye_gaze_data.cohort import Cohort
-from eye_gaze_data.errors import ConfigError
+from eye_gaze_data.errors import ConfigError, DataError
 from saliency.attention import requirements
 from saliency.config import AttentionConfig
 
@@ -35,6 +36,20 @@ def check_attention(stage: StageConfig, model: ModelConfig, cohort: Cohort) -> N
             )
         if "anatomy" in needs and stage.anatomy:
             _check_organs(where, entry, len(stage.anatomy.organs))
+
+
+def check_masks(where: str, stage: StageConfig, cohort: Cohort) -> None:
+    """Read the masks of the first training film of each of a stage's cohorts.
+
+    Raises:
+        ConfigError: if they are not of the film's size, or out of range.
+    """
+    for name in stage.data.cohorts:
+        for row in cohort.rows_of("train", [name])[:1]:
+            try:
+                checked_masks(cohort, int(row), CohortAnatomy(cohort, cohort.organs))
+            except DataError as error:
+                raise ConfigError(f"{where}: {error}") from error
 
 
 def _check_organs(where: str, entry: AttentionConfig, organs: int) -> None:

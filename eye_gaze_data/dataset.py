@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .anatomy import AnatomySource
+from .anatomy import AnatomySource, checked_masks
 from .batch import Sample
 from .cohort import Cohort
 from .config import AugmentConfig, GazeConfig
@@ -187,7 +187,7 @@ class GazeDataset(Dataset[list[Sample]]):
         if self.anatomy is None:
             return torch.zeros(0, *self.size)
         size = self.cohort.film_size(row)
-        masks = torch.from_numpy(self.anatomy(row, size))
+        masks = torch.from_numpy(checked_masks(self.cohort, row, self.anatomy))
         unknown = masks.isnan().flatten(1).any(1)
         frame = film_frame(frame, self.cohort.size_of(row), size)
         moved = warp_pixels(masks.nan_to_num(0.0), frame, self.size).clamp(0, 1)

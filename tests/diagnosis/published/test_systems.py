@@ -1,5 +1,6 @@
 """The published classifiers: structure, formulas, gaze branches, and the planted-blob check."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -59,6 +60,16 @@ def test_a_task_gets_its_logits_and_no_others(name: str, branch: str, task: str)
         assert out["class_logits"].shape == (2, 3)
     if task != "classify":
         assert out["saliency_logits"].shape == (2, 1, 40, 24)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_one_class_is_enough(name: str) -> None:
+    out = make(name, classes=1, gaze_branch="class_map").eval()(draw(), "joint", masks())
+    assert out["class_logits"].shape == (2, 1)
+    assert out["saliency_logits"].shape == (2, 1, 40, 24)
+    labels = torch.tensor([[1.0], [math.nan]])
+    values = binary_cross_entropy(out["class_logits"], labels)
+    torch.testing.assert_close(values, F.softplus(-out["class_logits"][:1, 0]))
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

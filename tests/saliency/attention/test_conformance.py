@@ -1,6 +1,7 @@
 """What every registered module keeps to, alone and at a site."""
 
 import copy
+from dataclasses import replace
 
 import jaxtyping
 import pytest
@@ -28,6 +29,28 @@ def test_shapes_are_kept_at_odd_sizes_and_what_is_provided_is_given(use: str) ->
     assert set(out.losses) == set(module.provides)
     assert all(term.values.shape == (4,) for term in out.losses.values())  # 4 stated labels
     assert (out.logits is not None) == (use in SUPERVISION)
+
+
+@pytest.mark.parametrize("use", sorted(SUPERVISION))
+def test_one_class_is_enough(use: str) -> None:
+    _, features = make(use)
+    channels: int | list[int] = 16 if isinstance(features, Tensor) else [16, 16]
+    module = build(use, channels, classes=1)
+    context = make_context()
+    assert context.class_maps is not None
+    assert context.labels is not None
+    single = replace(
+        context,
+        class_maps=tuple(maps[:, :1] for maps in context.class_maps),
+        labels=context.labels[:, 1:2],
+    )
+    out = module(features, single)
+    assert out.logits is not None
+    assert out.logits.shape == (2, 1)
+    assert all(maps.shape[1] == 1 for maps in out.maps.values())
+    (term,) = out.losses.values()
+    expected = torch.nn.functional.softplus(out.logits[0, 0])  # labels 0 and not stated
+    torch.testing.assert_close(term.values, expected[None])
 
 
 @pytest.mark.parametrize("use", names())

@@ -14,6 +14,9 @@ from saliency.attention import AttentionContext, AttentionModule, AttentionSite,
 
 from .modules import everything, flat, make, make_context
 
+# Several seconds each.
+SLOW = {"cbam", "dual_attention", "iterative_fusion"}
+
 
 class _Flat(nn.Module):
     """A module, or its site, over tensors alone: features, organ masks, class maps."""
@@ -41,7 +44,9 @@ def untyped() -> Iterator[None]:
 
 @pytest.mark.usefixtures("untyped")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("use", names())
+@pytest.mark.parametrize(
+    "use", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in names()]
+)
 def test_the_exported_file_says_what_the_module_says(use: str, tmp_path: Path) -> None:
     module, features = make(use)
     site = AttentionSite([module]).eval()
