@@ -54,8 +54,8 @@ def test_what_is_needed_is_listed_with_where_it_comes_from() -> None:
         "stage one: attention 'anatomy_aware' at 'encoder_a.4' needs organ masks "
         "(left_lung, heart): from source 'cohort'"
     ]
-    (line,) = check(make(attended("image_level_attention", "fusion", classes=6)))
-    assert line.startswith("stage one: attention 'image_level_attention' at 'fusion' needs labels:")
+    (line,) = check(make(attended("probabilistic_pooling", "fusion", classes=6)))
+    assert line.startswith("stage one: attention 'probabilistic_pooling' at 'fusion' needs labels:")
     (line,) = check(make(attended("pyramid_integration", "fusion")))
     assert line.endswith("needs several maps at once: the site has them")
     assert check(make(attended("se"))) == []
