@@ -13,7 +13,7 @@ from .anatomy_check import check_anatomy, check_annotated
 from .build import stage_classes
 from .config import ModelConfig, RunConfig, StageConfig
 from .loss_options import check_options
-from .needs import check_attention, check_boxes
+from .needs import check_attention, check_boxes, check_masks
 
 TASKS_OF_KIND = {
     "pretrain": {"contrast", "classify", "segment"},
@@ -181,6 +181,7 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
             raise ConfigError(f"{where}: its model needs organ masks; state 'anatomy'")
         if stage.anatomy and stage.anatomy.source == "cohort":
             _known(where, "anatomy.organs", stage.anatomy.organs, cohort.organs)
+            check_masks(where, stage, cohort)
             check_annotated(config, stage, cohort)
         if "boxes" in needs:
             check_boxes(stage, cohort)

@@ -18,7 +18,7 @@ from .compare_detection import compare_boxes, detection_part, detection_spread
 from .compare_diagnosis import compare_auroc_of, findings_of
 from .detection_scores import read_matches
 from .load import load_config
-from .metric_names import METRICS
+from .metric_names import LOCALISATION, METRICS
 from .record import changed_keys
 
 Numbers = npt.NDArray[np.float64]
@@ -206,7 +206,8 @@ def _refuse_other(first: ScoredRun, run: ScoredRun) -> None:
 def _metrics(runs: Sequence[ScoredRun]) -> tuple[list[str], dict[str, str]]:
     """The metrics that all runs have, and why others are left out."""
     kept, left_out = [], {}
-    for metric in METRICS:
+    located = [name for name in LOCALISATION if any(name in run.images for run in runs)]
+    for metric in (*METRICS, *located):
         lacking = [str(run.path) for run in runs if metric not in run.images]
         if lacking:
             left_out[metric] = f"not in {', '.join(lacking)}"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .metric_names import LABELS, LOWER_IS_BETTER
+from .metric_names import LABELS, LOCALISATION, LOWER_IS_BETTER
 
 
 def comparison_markdown(found: Mapping[str, Any]) -> str:
@@ -108,7 +108,8 @@ def _spread(entry: Mapping[str, Any]) -> str:
 def _titled(metric: str) -> str:
     if "AUROC" in metric or metric in {"mAP", "AP50"}:
         return f"{metric} ↑"
-    return f"{LABELS.get(metric, metric)} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
+    label = LABELS.get(metric) or LOCALISATION.get(metric, metric)
+    return f"{label} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
 
 
 def _p(value: float) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from diagnosis.metrics import TOLERANCE
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.dataset import GazeDataset
 from eye_gaze_data.errors import ConfigError
@@ -24,6 +25,7 @@ from .hyperparameters import write_hyperparameters
 from .ideal import ideal_scores
 from .identity import identity
 from .image_scores import MOST_NEGATIVES, ImageScorer, prediction_maps
+from .localisation_scores import localisation_tables, score_boxes
 from .predictions import StoredPredictions
 from .predictor import TEMPERATURE
 from .record import write_splits
@@ -42,6 +44,9 @@ DEFINITIONS = {
     "resize": "predicted densities are brought to the grid bilinearly within the film",
     "operating_point": "threshold of greatest F1 on the validation split, of each finding",
     "temperature": "of greatest likelihood on the validation split; none if that is reported on",
+    "in_boxes": "share of the evidence or of the gaze density inside the boxes of a finding that "
+    "the film has; chance is their share of the film; only films with a complete list of boxes",
+    "points": f"how often a map is highest within {TOLERANCE:.0%} of the long side of such a box",
     "ece": f"{BINS} bins of equal width",
 }
 
@@ -181,7 +186,7 @@ def _score(
                 scored |= {f"{kind}_{name}": float(value) for name, value in named}
         if finished.has_detection:
             scored |= count_boxes(finished, scorer.cohort, row)
-        images.append(scored)
+        images.append(scored | score_boxes(scorer, row, prediction, finished.classes))
         readers += scorer.score_readers(row, maps)
         step()
     return images, readers
@@ -224,6 +229,7 @@ def _summary(
         "chosen_on_validation": None if chosen is None else chosen.facts(),
         "saliency": saliency_tables(scorer, table, readers, draws),
         "diagnosis": diagnosis,
+        "localisation": localisation_tables(table, finished.classes, draws),
     }
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from eye_gaze_data.anatomy import CohortAnatomy
 from eye_gaze_data.cohort import Cohort
-from eye_gaze_data.errors import ConfigError
+from eye_gaze_data.errors import ConfigError, DataError
 from saliency.attention import requirements
 from saliency.config import AttentionConfig
 
@@ -86,6 +87,20 @@ def without_boxes(config: RunConfig, cohort: Cohort) -> list[str]:
                     f"{', '.join(absent)}; they cannot be detected"
                 )
     return lines
+
+
+def check_masks(where: str, stage: StageConfig, cohort: Cohort) -> None:
+    """Read the masks of the first training film of each of a stage's cohorts.
+
+    Raises:
+        ConfigError: if they are not of the film's size, or out of range.
+    """
+    for name in stage.data.cohorts:
+        for row in cohort.rows_of("train", [name])[:1]:
+            try:
+                CohortAnatomy(cohort, cohort.organs)(int(row), cohort.film_size(int(row)))
+            except DataError as error:
+                raise ConfigError(f"{where}: {error}") from error
 
 
 def _check_organs(where: str, entry: AttentionConfig, organs: int) -> None:

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from diagnosis.consistency import linear_head
+from diagnosis.consistency import check_maps, linear_head
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError, DataError, GazedxError
+from saliency.attention import AttentionContext
 from saliency.network import Network
 
 from .build import build_cohorts, build_network, stage_classes
@@ -54,7 +56,7 @@ def check_everything(config: RunConfig) -> list[str]:
             f"trained, {row['frozen']} frozen"
         )
     lines += [
-        f"model {name}: attention sites {', '.join(_untrained(model, 1).sites)}"
+        f"model {name}: attention sites {', '.join(_untrained(model, 1).sites) or 'none'}"
         for name, model in config.models.items()
         if model.built
     ]
@@ -101,8 +103,8 @@ def _parameters(config: RunConfig, stage: StageConfig, cohort: Cohort) -> dict[s
             f"{height}x{width}; the next is {-(-height // network.multiple) * network.multiple}x"
             f"{-(-width // network.multiple) * network.multiple}, or set pad: true in the model"
         )
-    if (consistency := stage.losses.get("attention_consistency")) is not None:
-        linear_head(network, stage.task, consistency.options.get("maps", ["class"]))
+    _check_padding(stage, network)
+    _check_consistency(stage, network)
     for init in stage.init:
         if init.stage is not None:
             source = config.stage(init.stage)
@@ -118,6 +120,44 @@ def _parameters(config: RunConfig, stage: StageConfig, cohort: Cohort) -> dict[s
                 raise ConfigError(f"stage '{stage.name}': {error}") from error
     trained, frozen = freeze(network, stage.train, stage.name)
     return {"trained": trained, "frozen": frozen}
+
+
+def _check_padding(stage: StageConfig, network: Network) -> None:
+    """Only the image is padded, so nothing else may have to lie on its grid."""
+    height, width = stage.data.image_size
+    if not (height % network.multiple or width % network.multiple):
+        return
+    beside = ["organ masks"] if stage.anatomy else []
+    if set(_compared(stage)) - {"saliency"}:
+        beside.append("the maps of loss 'attention_consistency'")
+    if beside:
+        raise ConfigError(
+            f"stage '{stage.name}': image_size {height}x{width} is padded by 'pad: true', but "
+            f"{' and '.join(beside)} are not; choose multiples of {network.multiple}"
+        )
+
+
+def _check_consistency(stage: StageConfig, network: Network) -> None:
+    """Look for the maps to compare in what the network gives for an empty image."""
+    maps = _compared(stage)
+    if not maps:
+        return
+    linear_head(network, stage.task, maps)
+    size, organs = stage.data.image_size, stage.anatomy.organs if stage.anatomy else ()
+    anatomy = torch.ones(1, len(organs), *size) if organs else None
+    context = AttentionContext(anatomy=anatomy, organs=organs)
+    with torch.no_grad():
+        outputs = network.eval()(torch.zeros(1, 1, *size), stage.task, context)
+    try:
+        check_maps(outputs, maps)
+    except ConfigError as error:
+        raise ConfigError(f"stage '{stage.name}': {error}") from error
+
+
+def _compared(stage: StageConfig) -> list[str]:
+    """The maps that loss ``attention_consistency`` compares."""
+    loss = stage.losses.get("attention_consistency")
+    return [] if loss is None else list(loss.options.get("maps", ["class"]))
 
 
 def _bare_network(config: RunConfig, stage: StageConfig, cohort: Cohort) -> Network:

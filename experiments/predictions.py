@@ -1,9 +1,9 @@
 """Predictions of a stage, stored once, so that other settings are scored without the network.
 
 One file an image, ``evaluate/predictions/000123.npz`` by the row of the cohort's table: the density
-and the boxes on the network grid, the activation at its own size, the logits; where the logits are
-all that is needed, ``000123.logits.npz``. ``key.json`` beside them says of which weights, images
-and image size they are; files of others are deleted.
+and the boxes on the network grid, the evidence for each class at its own size, the logits; where
+the logits are all that is needed, ``000123.logits.npz``. ``key.json`` beside them says of which
+weights, images and image size they are; files of others are deleted.
 """
 
 import shutil
@@ -91,8 +91,8 @@ class StoredPredictions:
         arrays = self._read(row)
         frame = fit_frame(original, data.image_size, data.fit, data.stride)
         maps = {
-            name: torch.from_numpy(arrays[name])[None]
-            for name in ("density", "activation")
+            name: torch.from_numpy(arrays[name])
+            for name in ("density", "evidence")
             if name in arrays
         }
         logits = arrays.get("logits")
@@ -102,7 +102,7 @@ class StoredPredictions:
             valid_pixels(original, frame, data.image_size),
             maps.get("density"),
             None if logits is None else self.probabilities(logits[None])[0],
-            maps.get("activation"),
+            maps.get("evidence"),
             (covers[0], covers[1]) if covers else None,
             logits,
             _boxes(arrays),
@@ -139,6 +139,7 @@ class StoredPredictions:
             "fit": stage.data.fit,
             "stride": stage.data.stride,
             "classes": list(self.finished.classes),
+            "maps": "density and evidence of each class",
         }
 
     @cached_property
@@ -186,9 +187,9 @@ class StoredPredictions:
 def _write(path: Path, prediction: Prediction, *, maps: bool) -> None:
     values: dict[str, npt.NDArray[Any]] = {}
     if maps and prediction.density is not None:
-        values["density"] = prediction.density[0].numpy()
-    if maps and prediction.activation is not None:
-        values["activation"] = prediction.activation[0].numpy()
+        values["density"] = prediction.density.numpy()
+    if maps and prediction.evidence is not None:
+        values["evidence"] = prediction.evidence.numpy()
         values["covers"] = np.array(prediction.covers)
     if prediction.logits is not None:
         values["logits"] = prediction.logits

@@ -51,10 +51,10 @@ class Prediction:
         density: float32 (1, H, W) on the network grid, sums to 1 over the film; None without a
             saliency task.
         probabilities: float64 (C,); None without a diagnosis task.
-        activation: float32 (1, h, w), evidence for the most probable class at the pooled map's own
-            size, 0 or above; None without a diagnosis task.
-        covers: (height, width) of the grid that the activation covers: the network grid, or what
-            it was padded to.
+        evidence: float32 (C, h, w), class activation of each class at the pooled map's own size, 0
+            or above; None without a diagnosis task.
+        covers: (height, width) of the grid that the evidence covers: the network grid, or what it
+            was padded to.
         logits: float64 (C,), what the probabilities are of; None without a diagnosis task.
         detections: boxes in network pixels; None without a detection task.
     """
@@ -63,10 +63,17 @@ class Prediction:
     valid: torch.Tensor
     density: torch.Tensor | None
     probabilities: npt.NDArray[np.float64] | None
-    activation: torch.Tensor | None = None
+    evidence: torch.Tensor | None = None
     covers: tuple[int, int] | None = None
     logits: npt.NDArray[np.float64] | None = None
     detections: FilmBoxes | None = None
+
+    @property
+    def activation(self) -> torch.Tensor | None:
+        """float32 (1, h, w), the evidence for the most probable class."""
+        if self.evidence is None or self.logits is None:
+            return None
+        return self.evidence[int(self.logits.argmax())][None]
 
 
 class Predictor:
@@ -160,7 +167,7 @@ class Predictor:
             if self.has_diagnosis:
                 logits = outputs["class_logits"].double().cpu().numpy()
                 scores = self._probabilities(logits)
-                evidence = self._activation(outputs).cpu()
+                evidence = self._evidence(outputs).cpu()
             boxes = _film_boxes(outputs["detections"]) if "detections" in outputs else None
         size = (int(batch["image"].shape[-2]), int(batch["image"].shape[-1]))
         return [
@@ -182,10 +189,14 @@ class Predictor:
             return self.temperature.probabilities(logits)
         return probabilities(torch.from_numpy(logits), exclusive=self.exclusive).numpy()
 
-    def _activation(self, outputs: Outputs) -> torch.Tensor:
+    def _evidence(self, outputs: Outputs) -> torch.Tensor:
         features, head = outputs["features"], self.network.class_head(self.stage.task)
-        classes = outputs["class_logits"].argmax(1)
-        return class_activation(features["classifier"], features["pooled"], head, classes)
+        logits = outputs["class_logits"]
+        maps = [
+            class_activation(features["classifier"], features["pooled"], head, classes)
+            for classes in torch.arange(logits.shape[1], device=logits.device).expand_as(logits).T
+        ]
+        return torch.cat(maps, 1)
 
     def _covered(self, size: tuple[int, int]) -> tuple[int, int]:
         """A padded network saw more than the film; its activation covers the padded grid."""
@@ -263,7 +274,7 @@ def resample_density(
     prediction: Prediction,
     frame: Frame,
     size: tuple[int, int],
-    which: Literal["density", "activation"] = "density",
+    which: Literal["density", "activation"] | int = "density",
 ) -> npt.NDArray[np.float64]:
     """A predicted map on another grid of the same film, as a density.
 
@@ -274,14 +285,16 @@ def resample_density(
         prediction: with the map.
         frame: original to the grid's pixels.
         size: (height, width) of the grid, all of it film.
-        which: the gaze density, or the evidence for the most probable class.
+        which: the gaze density, the evidence for the most probable class, or for a class by its
+            number.
 
     Returns:
         float64 (height, width) that sums to 1; NaN throughout if the map is 0 throughout.
     """
-    given = prediction.density if which == "density" else _grown(prediction)
+    given = prediction.density if which == "density" else _grown(prediction, which)
     if given is None:
-        raise StageError(f"the stage predicts no {which}")
+        wanted = which if isinstance(which, str) else "activation"
+        raise StageError(f"the stage predicts no {wanted}")
     step = compose(frame, invert(prediction.frame))
     film = prediction.valid.float()
     stacked = torch.cat([given * film * film.numel(), film])
@@ -292,13 +305,14 @@ def resample_density(
     return np.asarray(values / total if total > 0 else np.full_like(values, np.nan), np.float64)
 
 
-def _grown(prediction: Prediction) -> torch.Tensor | None:
-    """The activation on the network grid."""
-    if prediction.activation is None or prediction.covers is None:
+def _grown(prediction: Prediction, which: Literal["activation"] | int) -> torch.Tensor | None:
+    """Evidence for a class on the network grid."""
+    given = prediction.activation
+    if isinstance(which, int) and prediction.evidence is not None:
+        given = prediction.evidence[which][None]
+    if given is None or prediction.covers is None:
         return None
-    grown = interpolate(
-        prediction.activation[None], prediction.covers, mode="bilinear", align_corners=False
-    )
+    grown = interpolate(given[None], prediction.covers, mode="bilinear", align_corners=False)
     height, width = prediction.valid.shape[-2:]
     return grown[0, :, :height, :width]
 

@@ -59,23 +59,24 @@ class CohortAnatomy:
         """See ``AnatomySource``.
 
         Raises:
-            DataError: if a mask is of another size than its film, or not in [0, 1].
+            DataError: if a mask is of another size than its film, not in [0, 1], or NaN in parts.
         """
-        if self.cohort.masks is None or row in self.hidden:
-            return np.full((len(self.organs), *size), np.nan, np.float32)
         masks = np.full((len(self.organs), *size), np.nan, np.float32)
+        if self.cohort.masks is None or row in self.hidden:
+            return masks
         found = self.cohort.masks(row)
         if found.shape[1:] != size:
             raise DataError(
-                f"{self._name(row)}: expected masks of the film's size {size[1]}x{size[0]} (width "
-                f"x height), found {found.shape[2]}x{found.shape[1]}"
+                f"{self._name(row)}: its film has {size} pixels (height, width), its organ masks "
+                f"have {found.shape[1:]}; masks of another film?"
             )
         masks[self._known] = found[self._planes]
         for organ, mask in zip(self.organs, masks, strict=True):
-            if (mask < 0).any() or (mask > 1).any():
+            if not (((mask >= 0) & (mask <= 1)).all() or np.isnan(mask).all()):
                 raise DataError(
-                    f"{self._name(row)}: expected a mask of '{organ}' in [0, 1], found values from "
-                    f"{np.nanmin(mask):.4g} to {np.nanmax(mask):.4g}"
+                    f"{self._name(row)}: the mask of organ '{organ}' must lie in [0, 1], or be NaN "
+                    f"throughout where it is not annotated; found [{np.nanmin(mask):g}, "
+                    f"{np.nanmax(mask):g}] and {int(np.isnan(mask).sum())} NaN"
                 )
         return masks
 

@@ -19,6 +19,7 @@ from .findings import (
     bootstrap_macro_auroc,
     diagnosis_metrics,
 )
+from .localisation import TOLERANCE, BoxRegion, lift, mass_inside, pointing_game
 from .operating import (
     OperatingPoint,
     choose_f1_threshold,
@@ -28,7 +29,9 @@ from .operating import (
 )
 
 __all__ = [
+    "TOLERANCE",
     "AurocComparison",
+    "BoxRegion",
     "DiagnosisMetrics",
     "FilmBoxes",
     "FindingMetrics",
@@ -43,10 +46,13 @@ __all__ = [
     "compare_auroc",
     "delong_auroc",
     "diagnosis_metrics",
+    "lift",
+    "mass_inside",
     "match_boxes",
     "mean_average_precision",
     "operate",
     "overlaps",
+    "pointing_game",
     "roc_curve",
     "sensitivity_at_specificity",
     "side_by_side",

@@ -27,6 +27,7 @@ from .formatting import (
     text,
 )
 from .gallery import build_gallery
+from .localisation_table import localisation_groups
 from .method import method_notes
 from .run_folder import RunFolder, Stage, read_run_folder, section
 from .saliency_tables import saliency_groups
@@ -95,6 +96,7 @@ def _render(run: RunFolder) -> str:
         saliency=saliency_groups(run),
         diagnosis=diagnosis_groups(run),
         detection=detection_groups(run),
+        localisation=localisation_groups(run),
         stages=tuple(_stage(stage) for stage in run.stages),
         gallery=build_gallery(run),
         level=_level(run),

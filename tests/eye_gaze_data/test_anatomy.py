@@ -56,7 +56,9 @@ def test_masks_that_are_wrong_are_named(cohort: Cohort) -> None:
     names = cohort.table["image_id"]
     with pytest.raises(DataError, match=f"'{names[2]}': expected a mask of 'lungs' in .* to 255"):
         source(2, SIZE)
-    message = f"'{names[4]}': expected masks of the film's size 32x24 .width x height., found 32x12"
+    message = (
+        f"'{names[4]}': its film has .24, 32. pixels .height, width., its organ masks have .12, 32."
+    )
     with pytest.raises(DataError, match=message):
         source(4, SIZE)
 
