@@ -54,7 +54,7 @@ def test_hidden_rows_are_as_if_nobody_had_drawn_them(cohort: Cohort) -> None:
 def test_masks_that_are_wrong_are_named(cohort: Cohort) -> None:
     source = CohortAnatomy(cohort, cohort.organs)
     names = cohort.table["image_id"]
-    with pytest.raises(DataError, match=f"'{names[2]}': expected a mask of 'lungs' in .* to 255"):
+    with pytest.raises(DataError, match=f"'{names[2]}': the mask of organ 'lungs' .* 255]"):
         source(2, SIZE)
     message = (
         f"'{names[4]}': its film has .24, 32. pixels .height, width., its organ masks have .12, 32."
