@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from pretrain.losses import label_pairs, pairwise_distance, triplet_loss
+from pretrain.losses import pairwise_distance, triplet_loss
+from pretrain.positives import label_pairs
 from saliency.metrics import fixation_auc
 
 Row = tuple[str, str, Callable[[], object], Callable[[], object]]
