@@ -46,8 +46,8 @@ def semi_hard_triplet_loss(
 ) -> Float[Tensor, " n"]:
     """The hinge of each anchor and positive with the nearest negative beyond the positive.
 
-    Semi-hard negatives are farther than the positive, by less than the margin (Schroff, Kalenichenko
-    and Philbin, "FaceNet", CVPR 2015, equation 4); the nearest stands for all.
+    Semi-hard negatives are farther than the positive, by less than the margin (Schroff et al.,
+    "FaceNet", CVPR 2015, equation 4); the nearest stands for all.
 
     Args:
         embeddings: one row an image or view.
