@@ -275,7 +275,9 @@ def build_data(
     """
     data = stage.data
     train = stage_dataset(config, stage, cohort, anatomy, augment=True)
-    valid = stage_dataset(config, stage, cohort, anatomy)
+    # A contrast of views has a validation loss only over views, too: those of one fixed draw.
+    paired = stage.task == "contrast" and len(data.training_views()) > 1
+    valid = stage_dataset(config, stage, cohort, anatomy, augment=paired)
     rows = {
         split: {name: cohort.rows_of(split, [name]) for name in data.cohorts}
         for split in (data.train, data.valid)

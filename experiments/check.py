@@ -7,11 +7,13 @@ import numpy.typing as npt
 
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError, nearest
+from pretrain.config import OPTIONS as METHODS
 from saliency.attention import provided_losses, requirements
 
 from .anatomy_check import check_anatomy, check_annotated
 from .build import stage_classes
 from .config import ModelConfig, RunConfig, StageConfig
+from .contrast_check import check_contrast, check_positives
 from .loss_options import check_options
 from .needs import check_attention, check_boxes, check_masks
 
@@ -22,8 +24,7 @@ TASKS_OF_KIND = {
 }
 # Each loss: the tasks that can use it, and whether it is built yet.
 LOSSES: dict[str, tuple[frozenset[str], bool]] = {
-    "triplet": (frozenset({"contrast"}), True),
-    "supcon": (frozenset({"contrast"}), False),
+    **dict.fromkeys(METHODS, (frozenset({"contrast"}), True)),
     "bce": (frozenset({"classify", "fuse", "joint"}), True),
     "cross_entropy": (frozenset({"classify", "fuse", "joint"}), True),
     "weighted_bce": (frozenset({"classify", "fuse", "joint"}), True),
@@ -42,7 +43,7 @@ LOSSES: dict[str, tuple[frozenset[str], bool]] = {
 FINDING_LOSSES = {"bce", "weighted_bce", "asymmetric_shift_focal"}
 GAZE_LOSSES = {"kld", "correlation", "scanpath", "map_cross_entropy"}
 METRICS = {
-    "contrast": {"triplet", "ordered"},
+    "contrast": {"ordered", "knn", "probe", "deviation", "rank"},
     "classify": {"auroc"},
     "fuse": {"auroc"},
     "saliency": {"cc", "nss"},
@@ -72,6 +73,8 @@ def check_config(config: RunConfig) -> None:
                 f"{', '.join(model.tasks)}"
             )
         _check_losses(stage, model, where)
+        if stage.task == "contrast":
+            check_contrast(stage, model)
         _check_fit(stage, model, where)
         check_anatomy(config, stage, earlier)
         for source in [init.stage for init in stage.init if init.stage]:
@@ -92,8 +95,6 @@ def check_config(config: RunConfig) -> None:
 
 def _check_fit(stage: StageConfig, model: ModelConfig, where: str) -> None:
     """What a stage asks of its model beyond the task."""
-    if stage.task == "contrast":
-        _known(where, "contrast.encoder", [stage.contrast.encoder], getattr(model, "encoders", ()))
     if getattr(model, "in_channels", 1) != 1:
         raise ConfigError(
             f"{where}: films have 1 channel, model '{stage.model}' expects "
@@ -171,6 +172,8 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
     for stage in config.stages:
         rows = np.concatenate([cohort.rows_of("train", [name]) for name in stage.data.cohorts])
         where = f"stage '{stage.name}'"
+        if stage.task == "contrast":
+            check_positives(stage, cohort, rows)
         _check_labels(stage, cohort, rows)
         if GAZE_LOSSES & stage.losses.keys() and not cohort.has_gaze[rows].any():
             raise ConfigError(f"{where}: no training image of its cohorts has gaze")
@@ -190,7 +193,7 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
 
 def _check_labels(stage: StageConfig, cohort: Cohort, rows: npt.NDArray[np.int64]) -> None:
     where = f"stage '{stage.name}'"
-    if stage.task not in {"contrast", "classify", "fuse"} and not (
+    if stage.task not in {"classify", "fuse"} and not (
         {*FINDING_LOSSES, "cross_entropy"} & stage.losses.keys()
     ):
         return
@@ -205,25 +208,22 @@ def _check_labels(stage: StageConfig, cohort: Cohort, rows: npt.NDArray[np.int64
         )
     if not exclusive and "cross_entropy" in stage.losses:
         raise ConfigError(f"{where}: several labels may hold at once; use 'bce'")
-    if stage.task == "contrast" and np.isnan(labels).any(1).all():
-        raise ConfigError(
-            f"{where}: no training image states every label, so there are no pairs to contrast; "
-            "choose 'classes' that are stated"
-        )
 
 
 def _check_losses(stage: StageConfig, model: ModelConfig, where: str) -> None:
     given = provided_losses(getattr(model, "attention", ()))
     _known(where, "losses", stage.losses, [*LOSSES, *given])
     for loss, spec in stage.losses.items():
-        if loss in given:
+        if loss in given and stage.task != "contrast":
             continue
+        if loss not in LOSSES:
+            raise ConfigError(f"{where}: a contrast stage has no loss '{loss}' of its attention")
         tasks, _ = LOSSES[loss]
         if stage.task not in tasks:
             raise ConfigError(
                 f"{where}: loss '{loss}' is not for task '{stage.task}' but for {sorted(tasks)}"
             )
-        if LOSSES[loss][1]:
+        if LOSSES[loss][1] and loss not in METHODS:
             check_options(where, loss, spec.options)
     if not stage.losses or not any(spec.weight for spec in stage.losses.values()):
         raise ConfigError(f"{where}: expected at least one loss with a weight above 0")

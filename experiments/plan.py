@@ -112,8 +112,8 @@ def _parameters(config: RunConfig, stage: StageConfig, cohort: Cohort) -> dict[s
                 continue
             state = _bare_network(config, source, cohort).state_dict()
             if source.task == "contrast":
-                prefix = f"{source.contrast.encoder}."
-                state = {name: v for name, v in state.items() if name.startswith(prefix)}
+                parts = tuple(f"{encoder}." for encoder in source.contrast.encoders)
+                state = {name: v for name, v in state.items() if name.startswith(parts)}
             try:
                 hand_over(network, state, init.prefixes, f"init from '{init.stage}'")
             except GazedxError as error:

@@ -16,6 +16,7 @@ from .anatomy_source import anatomy_source
 from .build import build_data, build_module, stage_classes, stage_dataset
 from .callbacks import BEST, LAST, CheckFirstBatch, StageCheckpoint, StageLog
 from .centre_lines import centre_lines
+from .embeddings import Watch, finish_contrast
 from .panel import Panel
 from .ranks import is_first_rank
 from .weights import (
@@ -76,6 +77,8 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
     if frozen_fingerprint(module.network, statistics=not drifting) != fingerprint:
         raise StageError(f"stage '{spec.name}': a frozen parameter or statistic changed")
     _export(stage, checkpoint, trainer)
+    if spec.task == "contrast" and is_first_rank():
+        finish_contrast(stage, module)
 
 
 def _export(stage: "StageRun", checkpoint: StageCheckpoint, trainer: pl.Trainer) -> None:
@@ -120,6 +123,8 @@ def _trainer(
         Panel(stage.folder, spec, stage_dataset(stage.config, spec, cohort, anatomy)),
         checkpoint,
     ]
+    if spec.task == "contrast":
+        callbacks.insert(0, Watch(spec, stage_dataset(stage.config, spec, cohort)))
     many = config.devices * config.nodes > 1
     return pl.Trainer(
         accelerator={"cuda": "gpu"}.get(config.device, config.device),

@@ -91,6 +91,18 @@ class DetectConfig(BaseModel):
     merge_distance: float = Field(default=0.5, gt=0, allow_inf_nan=False)
 
 
+# Views of a radiograph for contrast: no hue, no flip, crops that keep the lungs.
+RADIOGRAPH: dict[str, float] = {
+    "degrees": 10,
+    "crop": 0.7,
+    "brightness": 0.15,
+    "contrast": 0.3,
+    "gamma": 0.3,
+    "blur": 0.008,
+    "noise": 0.02,
+}
+
+
 class AugmentConfig(BaseModel):
     """Ranges of the augmentation; each draw is uniform in its range, every default is off.
 
@@ -98,11 +110,17 @@ class AugmentConfig(BaseModel):
         degrees: largest rotation to either side.
         scale: smallest and largest enlargement.
         shift: largest shift, as a fraction of the grid, along each axis.
+        crop: smallest share of the grid's area that a random crop keeps, before the film is turned
+            and shifted; the aspect stays.
         flip: mirror left and right never, at random or always; it teaches that the heart has no
             side, so never.
         brightness: largest change of the grey level.
         contrast: largest relative change of the contrast.
+        gamma: largest logarithm, to either side, of the exponent that grey levels are raised to.
+        blur: largest standard deviation of a Gaussian blur, as a fraction of the grid's height.
         noise: standard deviation of added noise.
+
+    The name ``radiograph`` stands for ``RADIOGRAPH``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -110,10 +128,18 @@ class AugmentConfig(BaseModel):
     degrees: float = Field(default=0.0, ge=0, le=180)
     scale: tuple[float, float] = (1.0, 1.0)
     shift: float = Field(default=0.0, ge=0, le=0.5)
+    crop: float = Field(default=1.0, gt=0, le=1)
     flip: Literal["never", "random", "always"] = "never"
     brightness: float = Field(default=0.0, ge=0, le=1)
     contrast: float = Field(default=0.0, ge=0, lt=1)
+    gamma: float = Field(default=0.0, ge=0, le=2)
+    blur: float = Field(default=0.0, ge=0, le=0.1)
     noise: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, value: object) -> object:
+        return RADIOGRAPH if value == "radiograph" else value
 
     @field_validator("scale")
     @classmethod

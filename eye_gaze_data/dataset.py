@@ -4,6 +4,7 @@ All randomness of a sample is a function of (seed, epoch, index, view), so resul
 the number of workers, on what was drawn before, or on a restart.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.transforms.v2 import functional as tv
 
 from .anatomy import AnatomySource
 from .batch import Sample
@@ -207,13 +209,16 @@ class GazeDataset(Dataset[list[Sample]]):
 
 
 def _draw(ranges: AugmentConfig, rng: np.random.Generator) -> Augmentation:
-    degrees, shift_x, shift_y = rng.uniform(-1, 1, 3)
-    return Augmentation(
-        degrees=float(degrees) * ranges.degrees,
-        scale=float(rng.uniform(*ranges.scale)),
-        shift=(float(shift_x) * ranges.shift, float(shift_y) * ranges.shift),
-        flip=_flips(ranges, rng),
-    )
+    degrees, *shift = rng.uniform(-1, 1, 3)
+    scale, flip, room = float(rng.uniform(*ranges.scale)), _flips(ranges, rng), 0.0
+    middle = np.zeros(2)
+    if ranges.crop < 1:
+        # The crop's side, as a share of the grid's, and where its middle may lie.
+        side = float(np.sqrt(rng.uniform(ranges.crop, 1)))
+        scale, room = scale / side, (1 / side - 1) / 2
+        middle = rng.uniform(-1, 1, 2)
+    x, y = np.asarray(shift) * ranges.shift + middle * room
+    return Augmentation(float(degrees) * ranges.degrees, scale, (float(x), float(y)), flip)
 
 
 def _flips(ranges: AugmentConfig, rng: np.random.Generator) -> bool:
@@ -225,6 +230,10 @@ def _photometric(
     image: Tensor, valid: Tensor, ranges: AugmentConfig, rng: np.random.Generator
 ) -> Tensor:
     brightness, contrast = rng.uniform(-1, 1, 2)
+    if ranges.gamma:
+        image = image.clamp(0, 1) ** math.exp(ranges.gamma * rng.uniform(-1, 1))
+    if ranges.blur:
+        image = _blurred(image, ranges.blur * rng.uniform(0, 1) * image.shape[-2])
     mean = (image * valid).sum() / valid.sum().clamp_min(1)
     image = (image - mean) * (1 + ranges.contrast * contrast) + mean
     image = image + ranges.brightness * brightness
@@ -232,3 +241,10 @@ def _photometric(
         noise = rng.standard_normal(image.shape, np.float32)
         image = image + ranges.noise * torch.from_numpy(noise)
     return image
+
+
+def _blurred(image: Tensor, sigma: float) -> Tensor:
+    """Below a tenth of a pixel a blur changes nothing."""
+    if sigma < 0.1:
+        return image
+    return tv.gaussian_blur(image, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma] * 2)

@@ -1,42 +1,9 @@
-"""Contrastive losses."""
+"""Contrastive losses over pairs and triplets; those of two views are lightly's."""
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-
-
-def label_pairs(
-    labels: Float[Tensor, "b c"], index: Tensor | None = None, jaccard: float = 0.5
-) -> tuple[Bool[Tensor, "b b"], Bool[Tensor, "b b"]]:
-    """Which rows of a batch are alike by their labels, and which are not.
-
-    Two rows are alike if their sets of findings overlap with a Jaccard index of at least
-    ``jaccard``, or if both have no finding; they are unlike if the sets are disjoint and not both
-    empty. In between they are neither. A row with an unstated label is compared with nobody but
-    other views of its own image.
-
-    Args:
-        labels: 1, 0 or NaN.
-        index: (B,) which image a row shows; views of one image are alike.
-        jaccard: threshold.
-
-    Returns:
-        alike and unlike, both symmetric; nobody is alike or unlike to itself.
-    """
-    stated = ~labels.isnan().any(1)
-    comparable = stated[:, None] & stated[None]
-    findings = labels.nan_to_num(0)
-    both = findings @ findings.T
-    either = findings.sum(1)[:, None] + findings.sum(1)[None] - both
-    normal = either == 0
-    # The tolerance is for rounding: in float32 0.6 times 25 is above 15.
-    alike = comparable & (normal | (both >= jaccard * either - 1e-5))
-    unlike = comparable & (both == 0) & ~normal
-    if index is not None:
-        same_image = index[:, None] == index[None]
-        alike, unlike = alike | same_image, unlike & ~same_image
-    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    return alike & ~itself, unlike & ~itself
+from torch.nn import functional as F
 
 
 def triplet_loss(
@@ -69,6 +36,62 @@ def triplet_loss(
     if active_only:
         triplets = triplets & (hinge > 0)
     return hinge[triplets].clamp_min(0)
+
+
+def semi_hard_triplet_loss(
+    embeddings: Float[Tensor, "b d"],
+    alike: Bool[Tensor, "b b"],
+    unlike: Bool[Tensor, "b b"],
+    margin: float = 1.0,
+) -> Float[Tensor, " n"]:
+    """The hinge of each anchor and positive with the nearest negative beyond the positive.
+
+    Semi-hard negatives are farther than the positive, by less than the margin (Schroff et al.,
+    "FaceNet", CVPR 2015, equation 4); the nearest stands for all.
+
+    Args:
+        embeddings: one row an image or view.
+        alike: (anchor, positive).
+        unlike: (anchor, negative).
+        margin: of the hinge.
+
+    Returns:
+        (n,) values above 0; none for a pair without a semi-hard negative.
+    """
+    distance = pairwise_distance(embeddings)
+    beyond = unlike[:, None, :] & (distance[:, None, :] > distance[:, :, None])
+    nearest = torch.where(beyond, distance[:, None, :], torch.inf).min(2).values
+    hinge = distance - nearest + margin
+    return hinge[alike & (hinge > 0)]
+
+
+def supcon_loss(
+    embeddings: Float[Tensor, "b d"],
+    alike: Bool[Tensor, "b b"],
+    unlike: Bool[Tensor, "b b"],
+    temperature: float = 0.1,
+) -> Float[Tensor, " n"]:
+    """Minus the mean log probability of an anchor's positives among the rows it is compared with.
+
+    Khosla et al., "Supervised contrastive learning" (NeurIPS 2020), equation 2; with the other view
+    as the only positive it is NT-Xent. The denominator holds the rows that are alike or unlike; an
+    anchor without a positive or without a negative teaches nothing and gives no value.
+
+    Args:
+        embeddings: of any length; their cosines are compared.
+        alike: (anchor, positive).
+        unlike: (anchor, negative).
+        temperature: divides the cosines.
+
+    Returns:
+        (n,) the values of the n anchors.
+    """
+    anchors = alike.any(1) & unlike.any(1)
+    units = F.normalize(embeddings, dim=1)
+    logits = units[anchors] @ units.T / temperature
+    alike, unlike = alike[anchors], unlike[anchors]
+    total = logits.masked_fill(~(alike | unlike), -torch.inf).logsumexp(1, keepdim=True)
+    return (total - logits).masked_fill(~alike, 0).sum(1) / alike.sum(1)
 
 
 def unpooled_triplet_loss(

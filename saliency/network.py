@@ -89,6 +89,11 @@ class Network(nn.Module):
         """The last feature map (B, D, h, w) of the encoder of that name, past its sites."""
         raise NotImplementedError
 
+    def width(self, encoder: str) -> int:
+        """D, the channels of that encoder's last feature map."""
+        channels: Sequence[int] = self.get_submodule(encoder).channels  # type: ignore[assignment]
+        return channels[-1]
+
     def class_head(self, task: Task) -> nn.Module:
         """What turns the pooled vectors (B, D + E) of a task into its class logits (B, C)."""
         raise NotImplementedError

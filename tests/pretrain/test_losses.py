@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pretrain.losses import label_pairs, pairwise_distance, triplet_loss
+from pretrain.losses import pairwise_distance, triplet_loss
+from pretrain.positives import label_pairs
 
 NAN = math.nan
 

@@ -8,8 +8,9 @@ from torch.utils.data import DataLoader
 
 from eye_gaze_data.batch import Batch
 from pretrain.config import ContrastConfig
-from pretrain.losses import label_pairs, triplet_loss
+from pretrain.losses import triplet_loss
 from pretrain.module import ContrastModule
+from pretrain.positives import label_pairs
 from saliency.attention import AttentionContext
 from saliency.module import TaskSettings
 from saliency.network import Network
@@ -21,6 +22,12 @@ pytestmark = [  # Lightning's own, which experiments/runner.py silences, too
 ]
 
 
+def make_encoder(width: int) -> nn.Conv2d:
+    encoder = nn.Conv2d(1, width, 3, stride=2)
+    encoder.channels = (width,)  # type: ignore[assignment]
+    return encoder
+
+
 class Toy(Network):
     """Two encoders of one convolution each, and more."""
 
@@ -29,8 +36,8 @@ class Toy(Network):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.encoder_a = nn.Conv2d(1, 4, 3, stride=2)
-        self.encoder_b = nn.Conv2d(1, 3, 3, stride=2)
+        self.encoder_a = make_encoder(4)
+        self.encoder_b = make_encoder(3)
         self.encoder_classifier = nn.Linear(4, 2)
         self.attention = nn.ModuleDict(
             {name: nn.ModuleDict({"1": nn.Linear(2, 2)}) for name in ("encoder_a", "skip")}
@@ -69,8 +76,8 @@ def make_batch(rows: int = 8, seed: int = 0) -> Batch:
     }
 
 
-def make_module(config: ContrastConfig | None = None) -> ContrastModule:
-    settings = TaskSettings("contrast", "contrast", {"triplet": 2.0})
+def make_module(config: ContrastConfig | None = None, **options: object) -> ContrastModule:
+    settings = TaskSettings("contrast", "contrast", {"triplet": 2.0}, options={"triplet": options})
     return ContrastModule(Toy(), settings, config or ContrastConfig())
 
 
@@ -87,16 +94,18 @@ def embed_by_hand(
 @pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize("encoder", ["encoder_a", "encoder_b"])
 def test_an_embedding_is_the_mean_of_the_encoder_s_last_map(encoder: str, normalise: bool) -> None:
-    config = ContrastConfig.model_validate({"encoder": encoder, "normalise": normalise})
-    module, batch = make_module(config), make_batch()
+    config = ContrastConfig.model_validate({"encoder": encoder})
+    module, batch = make_module(config, normalise=normalise), make_batch()
+    expected = embed_by_hand(module, batch, encoder)
+    torch.testing.assert_close(module(batch), expected)
     expected = embed_by_hand(module, batch, encoder, normalise=normalise)
-    torch.testing.assert_close(module.embed(module.encode(batch)), expected)
+    values = triplet_loss(expected, *label_pairs(batch["labels"], batch["index"]))
+    torch.testing.assert_close(module.loss_terms(batch)["triplet"].values, values)
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_training_counts_active_triplets_and_validation_all(training: bool) -> None:
-    config = ContrastConfig(margin=0.02, jaccard=0.7)
-    module, batch = make_module(config), make_batch()
+    module, batch = make_module(ContrastConfig(jaccard=0.7), margin=0.02), make_batch()
     module.train(training)
     (name, term), *rest = module.loss_terms(batch).items()
     assert (name, rest) == ("triplet", [])
@@ -121,7 +130,7 @@ def test_a_batch_without_pairs_is_no_obstacle() -> None:
 
 
 def test_validation_is_over_all_triplets_of_all_batches_with_one_pass() -> None:
-    module = make_module(ContrastConfig(margin=0.02))
+    module = make_module(margin=0.02)
     batches = [make_batch(8, 0), make_batch(3, 1), make_batch(12, 2)]
     batches[1]["labels"][:] = torch.nan  # no triplet at all
     batches[1]["index"] = torch.arange(3)

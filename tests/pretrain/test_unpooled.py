@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from pretrain.config import ContrastConfig
-from pretrain.losses import label_pairs, unpooled_triplet_loss
+from pretrain.losses import unpooled_triplet_loss
 from pretrain.module import ContrastModule
+from pretrain.positives import label_pairs
 from saliency.config import LegacyConfig
 from saliency.module import TaskSettings
 from tests.pretrain.test_module import Toy, make_batch, make_module
@@ -90,7 +91,7 @@ def test_the_module_sums_in_training_and_monitors_the_mean_of_images(training: b
     module, batch = make_legacy(), make_batch()
     module.train(training)
     term = module.loss_terms(batch)["triplet"]
-    maps = module.encode(batch)
+    (maps,) = module.encode(batch)
     pairs = label_pairs(batch["labels"], batch["index"], 0.5)
     expected = unpooled_triplet_loss(maps, *pairs)
     total, count = term.sums()
