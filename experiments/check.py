@@ -9,7 +9,8 @@ from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError, nearest
 from saliency.attention import provided_losses, requirements
 
-from .build import stage_classes
+from .build import stage_classes, supervised_rows
+from .check_cooperation import GAZE_LOSSES, check_cooperation
 from .config import ModelConfig, RunConfig, StageConfig
 from .loss_options import check_options
 from .needs import check_attention
@@ -39,7 +40,6 @@ LOSSES: dict[str, tuple[frozenset[str], bool]] = {
 }
 # Losses that read each class logit by itself.
 FINDING_LOSSES = {"bce", "weighted_bce", "asymmetric_shift_focal"}
-GAZE_LOSSES = {"kld", "correlation", "scanpath", "map_cross_entropy"}
 METRICS = {
     "contrast": {"triplet", "ordered"},
     "classify": {"auroc"},
@@ -158,6 +158,7 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
         rows = np.concatenate([cohort.rows_of("train", [name]) for name in stage.data.cohorts])
         where = f"stage '{stage.name}'"
         _check_labels(stage, cohort, rows)
+        supervised_rows(stage, cohort)
         if GAZE_LOSSES & stage.losses.keys() and not cohort.has_gaze[rows].any():
             raise ConfigError(f"{where}: no training image of its cohorts has gaze")
         model = config.models[stage.model]
@@ -209,14 +210,13 @@ def _check_losses(stage: StageConfig, model: ModelConfig, where: str) -> None:
             )
         if LOSSES[loss][1]:
             check_options(where, loss, spec.options)
-    if not stage.losses or not any(spec.weight for spec in stage.losses.values()):
-        raise ConfigError(f"{where}: expected at least one loss with a weight above 0")
     if "attention_consistency" in stage.losses and len(stage.data.training_views()) < 2:
         raise ConfigError(f"{where}: loss 'attention_consistency' needs data.views of at least 2")
     # In validation there is one view: nothing to be consistent with.
     monitored = {"loss", *stage.losses, *METRICS[stage.task]} - {"attention_consistency"}
     names = {f"valid/{m}" for m in monitored}
     _known(where, "monitor.metric", [stage.monitor.metric], names)
+    check_cooperation(stage, names)
 
 
 def _known(

@@ -63,7 +63,7 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         exclusive=exclusive,
     )
     folder = stage.folder / "checkpoints"
-    checkpoint = StageCheckpoint(folder, spec.monitor, spec.schedule, spec.stop_after)
+    checkpoint = StageCheckpoint(folder, spec.monitor, spec.schedule, spec.stop_after, spec.tasks)
     data = build_data(stage.config, spec, stage.cohort)
     resume = str(folder / LAST) if (folder / LAST).is_file() else None
     with warnings.catch_warnings():
@@ -72,6 +72,7 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     if frozen_fingerprint(module.network, statistics=not drifting) != fingerprint:
         raise StageError(f"stage '{spec.name}': a frozen parameter or statistic changed")
+    checkpoint.tasks.check(module, spec.name)
     _export(stage, checkpoint, trainer)
 
 
@@ -93,6 +94,8 @@ def _export(stage: "StageRun", checkpoint: StageCheckpoint, trainer: pl.Trainer)
         "best_epoch": checkpoint.best_epoch,
         "monitor": {**checkpoint.monitor.model_dump(), "value": checkpoint.best},
     }
+    if stage.stage.tasks:
+        stage.record["tasks"] = checkpoint.tasks.facts()
 
 
 def _trainer(
