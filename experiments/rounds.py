@@ -80,8 +80,8 @@ def outcome(config: RunConfig, run: Path, group: int) -> Outcome:
         group: number of the rounds within the run.
     """
     parts = _stages(config, group)
-    places = [stage.round for stage in parts if stage.round]
-    last, tolerance = max(place.number for place in places), places[0].tolerance
+    tolerance = next(stage.round.tolerance for stage in parts if stage.round)
+    last = last_round(config, group)
     finished: list[Round] = []
     for number in range(1, last + 1):
         values: dict[str, Value] | None = {}
@@ -128,14 +128,31 @@ def standing(config: RunConfig, run: Path, name: str) -> str:
 
 def source_of(config: RunConfig, run: Path, stage: StageConfig, name: str) -> str:
     """The stage that an ``init`` means: inside of its rounds as written, outside what stands."""
-    place, own = config.stage(name).round, stage.round
-    inside = place is not None and own is not None and own.group == place.group
-    return name if inside else standing(config, run, name)
+    return name if _inside(config, stage, name) else standing(config, run, name)
+
+
+def means_best_round(config: RunConfig, stage: StageConfig, name: str) -> bool:
+    """Whether an ``init`` means the best round, which only the run will tell."""
+    place = config.stage(name).round
+    if place is None or place.until != "no_gain" or _inside(config, stage, name):
+        return False
+    return place.number == last_round(config, place.group)
+
+
+def last_round(config: RunConfig, group: int) -> int:
+    """How many rounds are declared."""
+    return max(stage.round.number for stage in _stages(config, group) if stage.round)
 
 
 def result_stage(config: RunConfig, run: Path) -> str:
     """The stage whose weights are the run's result."""
     return standing(config, run, config.evaluate.stage or config.stages[-1].name)
+
+
+def _inside(config: RunConfig, stage: StageConfig, name: str) -> bool:
+    """Whether two stages stand in the same rounds."""
+    place, own = config.stage(name).round, stage.round
+    return place is not None and own is not None and own.group == place.group
 
 
 def _stages(config: RunConfig, group: int) -> list[StageConfig]:
