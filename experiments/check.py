@@ -183,6 +183,12 @@ def _check_labels(stage: StageConfig, cohort: Cohort, rows: npt.NDArray[np.int64
     labels = cohort.labels[rows][:, [cohort.pathologies.index(name) for name in classes]]
     if labels.size == 0 or np.isnan(labels).all():
         raise ConfigError(f"{where}: no training image of its cohorts has a stated label")
+    both = (labels == 1).any(0) & (labels == 0).any(0)
+    if stage.task != "contrast" and not both.any():
+        raise ConfigError(
+            f"{where}: no class has both a positive and a negative training image, so there is "
+            "nothing to tell apart; choose other 'classes' or cohorts"
+        )
     single = sorted(FINDING_LOSSES & stage.losses.keys())
     if single and "cross_entropy" in stage.losses:
         raise ConfigError(
