@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -138,10 +138,10 @@ def test_a_monitor_that_was_not_logged_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_better_is_by_direction_and_relative_threshold(
-    mode: Any,
+    mode: Literal["min", "max"],
     value: float,
     best: float,
     threshold: float,
-    expected: bool,  # noqa: ANN401
+    expected: bool,
 ) -> None:
     assert is_better(MonitorConfig(metric="m", mode=mode), value, best, threshold) is expected
