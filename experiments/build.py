@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import BaseModel
 
@@ -37,6 +38,7 @@ from eye_gaze_data.open_cohort import CohortConfig, open_cohort
 from eye_gaze_data.sampler import Rows
 from eye_gaze_data.splits import check_splits, legacy_split
 from pretrain.module import ContrastModule
+from saliency.cooperation import Cooperation, TaskPart
 from saliency.module import TaskModule, TaskSettings
 from saliency.network import Network
 
@@ -153,6 +155,7 @@ def build_module(config: RunConfig, stage: StageConfig, cohort: Cohort) -> TaskM
         legacy=stage.legacy,
         optimiser=stage.optimiser,
         schedule=stage.schedule,
+        cooperation=stage_cooperation(stage),
         seed=config.seed,
         organs=stage.anatomy.organs if stage.anatomy else (),
         exclusive=exclusive,
@@ -164,6 +167,15 @@ def build_module(config: RunConfig, stage: StageConfig, cohort: Cohort) -> TaskM
     if stage.task == "segment":
         return SegmentationModule(network, settings, stage.teacher)
     return CooperativeModule(network, settings)
+
+
+def stage_cooperation(stage: StageConfig) -> Cooperation:
+    """Who moves when in a stage."""
+    parts = {
+        name: TaskPart(frozenset(task.losses), task.parameters, task.rate)
+        for name, task in stage.tasks.items()
+    }
+    return Cooperation(parts, stage.unfreeze, stage.optimiser.rates)
 
 
 def _class_weights(
@@ -287,7 +299,9 @@ def build_data(
             if not len(part):
                 raise DataError(f"stage '{stage.name}': cohort '{name}' has no image in '{split}'")
     mix, weights = rows[data.train], data.weights
-    if stage.teacher.annotated_share is not None and anatomy is not None:
+    if data.supervision is not None:
+        mix, weights = supervised_rows(stage, cohort), data.supervision
+    elif stage.teacher.annotated_share is not None and anatomy is not None:
         mix, weights = _by_annotation(anatomy, cohort, mix, stage.teacher.annotated_share)
     return StageDataModule(
         train,
@@ -310,3 +324,25 @@ def _by_annotation(
     if not len(rest):
         return {"annotated": known}, None
     return {"annotated": known, "rest": rest}, {"annotated": share, "rest": 1 - share}
+def supervised_rows(stage: StageConfig, cohort: Cohort) -> dict[str, npt.NDArray[np.int64]]:
+    """The training rows of each kind of supervision with a share above 0, in the order declared.
+
+    Raises:
+        ConfigError: naming a kind of which there is no row.
+    """
+    rows = np.concatenate([cohort.rows_of("train", [name]) for name in stage.data.cohorts])
+    columns = [cohort.pathologies.index(name) for name in stage_classes(stage, cohort)[0]]
+    labelled = (~np.isnan(cohort.labels[rows][:, columns])).any(1)
+    gaze = cohort.has_gaze[rows]
+    kinds = {"both": gaze & labelled, "gaze": gaze & ~labelled, "labels": ~gaze & labelled}
+    found: dict[str, npt.NDArray[np.int64]] = {}
+    for kind, share in (stage.data.supervision or {}).items():
+        if share and not kinds[kind].any():
+            counts = ", ".join(f"{int(known.sum())} {name}" for name, known in kinds.items())
+            raise ConfigError(
+                f"stage '{stage.name}': data.supervision wants a share of {share:g} of '{kind}', "
+                f"and no training image knows that; there are {counts}"
+            )
+        if share:
+            found[kind] = rows[kinds[kind]]
+    return found

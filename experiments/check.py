@@ -11,7 +11,8 @@ from pretrain.config import OPTIONS as METHODS
 from saliency.attention import provided_losses, requirements
 
 from .anatomy_check import check_anatomy, check_annotated
-from .build import stage_classes
+from .build import stage_classes, supervised_rows
+from .check_cooperation import GAZE_LOSSES, check_cooperation
 from .config import ModelConfig, RunConfig, StageConfig
 from .contrast_check import check_contrast, check_positives
 from .loss_options import check_options
@@ -41,7 +42,6 @@ LOSSES: dict[str, tuple[frozenset[str], bool]] = {
 }
 # Losses that read each class logit by itself.
 FINDING_LOSSES = {"bce", "weighted_bce", "asymmetric_shift_focal"}
-GAZE_LOSSES = {"kld", "correlation", "scanpath", "map_cross_entropy"}
 METRICS = {
     "contrast": {"ordered", "knn", "probe", "deviation", "rank"},
     "classify": {"auroc"},
@@ -175,6 +175,7 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
         if stage.task == "contrast":
             check_positives(stage, cohort, rows)
         _check_labels(stage, cohort, rows)
+        supervised_rows(stage, cohort)
         if GAZE_LOSSES & stage.losses.keys() and not cohort.has_gaze[rows].any():
             raise ConfigError(f"{where}: no training image of its cohorts has gaze")
         model = config.models[stage.model]
@@ -201,6 +202,12 @@ def _check_labels(stage: StageConfig, cohort: Cohort, rows: npt.NDArray[np.int64
     labels = cohort.labels[rows][:, [cohort.pathologies.index(name) for name in classes]]
     if labels.size == 0 or np.isnan(labels).all():
         raise ConfigError(f"{where}: no training image of its cohorts has a stated label")
+    both = (labels == 1).any(0) & (labels == 0).any(0)
+    if stage.task != "contrast" and not both.any():
+        raise ConfigError(
+            f"{where}: no class has both a positive and a negative training image, so there is "
+            "nothing to tell apart; choose other 'classes' or cohorts"
+        )
     single = sorted(FINDING_LOSSES & stage.losses.keys())
     if single and "cross_entropy" in stage.losses:
         raise ConfigError(
@@ -225,8 +232,6 @@ def _check_losses(stage: StageConfig, model: ModelConfig, where: str) -> None:
             )
         if LOSSES[loss][1] and loss not in METHODS:
             check_options(where, loss, spec.options)
-    if not stage.losses or not any(spec.weight for spec in stage.losses.values()):
-        raise ConfigError(f"{where}: expected at least one loss with a weight above 0")
     if "attention_consistency" in stage.losses and len(stage.data.training_views()) < 2:
         raise ConfigError(f"{where}: loss 'attention_consistency' needs data.views of at least 2")
     # In validation there is one view: nothing to be consistent with.
@@ -234,6 +239,7 @@ def _check_losses(stage: StageConfig, model: ModelConfig, where: str) -> None:
     monitored = {"loss", *stage.losses, *METRICS[stage.task]} - paired
     names = {f"valid/{m}" for m in monitored}
     _known(where, "monitor.metric", [stage.monitor.metric], names)
+    check_cooperation(stage, names)
 
 
 def _known(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eye_gaze_data.errors import ConfigError, GazedxError
+from eye_gaze_data.errors import ConfigError, DataError, GazedxError
 
 from .console import Config, Json, Quiet, Seed, Set, echo_json, load_run, say_metrics, show_progress
 from .data_commands import data_app
@@ -256,13 +256,34 @@ def config_check(config: Config, overrides: Set = None) -> None:
 
 @config_app.command("show")
 def config_show(
-    config: Config, overrides: Set = None, seed: Seed = None, as_json: Json = False
+    config: Config,
+    overrides: Set = None,
+    seed: Seed = None,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="The resolved config instead, every default written out.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Print the resolved config, every default written out."""
+    """Print the plan: what trains, what is frozen, what is handed over, in which turns."""
     from .load import dump_config
 
     loaded = load_run(config, overrides, seed, None)
-    typer.echo(loaded.model_dump_json(indent=2) if as_json else dump_config(loaded))
+    if as_yaml:
+        typer.echo(dump_config(loaded))
+        return
+    from .plan import declared, plan
+    from .plan_table import print_plan
+
+    folder = _folder(loaded, None)
+    try:
+        rows = plan(loaded, folder)
+    except DataError as error:
+        typer.echo(f"nothing is counted, the data are not there: {error}", err=True)
+        rows = declared(loaded, folder)
+    if as_json:
+        echo_json({"plan": rows, "config": loaded.model_dump(mode="json")})
+    else:
+        print_plan(rows)
 
 
 @config_app.command("schema")

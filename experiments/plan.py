@@ -1,5 +1,6 @@
 """What a run is going to do, without doing it."""
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,23 @@ from eye_gaze_data.errors import ConfigError, DataError, GazedxError
 from saliency.attention import AttentionContext
 from saliency.network import Network
 
-from .build import build_cohorts, build_network, stage_classes
+from .build import (
+    build_cohorts,
+    build_network,
+    stage_classes,
+    stage_cooperation,
+    supervised_rows,
+)
 from .check import check_against_cohort, check_config, not_built
-from .config import ModelConfig, RunConfig, StageConfig
+from .config import InitConfig, ModelConfig, RunConfig, StageConfig
 from .needs import needs_met, without_boxes, without_positives
 from .record import read_stage, stage_folder
-from .weights import freeze, hand_over
+from .rounds import last_round, means_best_round
+from .weights import freeze, hand_over, read_weights
 
 
 def plan(config: RunConfig, folder: Path) -> list[dict[str, Any]]:
-    """One row a stage: images, trained and frozen parameters, where weights come from.
+    """One row a stage: what it sees, trains, leaves frozen, takes over, and in which turns.
 
     Raises:
         ConfigError: if the run cannot work.
@@ -30,6 +38,16 @@ def plan(config: RunConfig, folder: Path) -> list[dict[str, Any]]:
     cohort = build_cohorts(config)
     check_against_cohort(config, cohort)
     return [_row(config, stage, cohort, folder) for stage in config.stages]
+
+
+def declared(config: RunConfig, folder: Path) -> list[dict[str, Any]]:
+    """The plan as far as it can be told without the data: nothing is counted.
+
+    Raises:
+        ConfigError: if the run cannot work.
+    """
+    check_config(config)
+    return [_row(config, stage, None, folder) for stage in config.stages]
 
 
 def check_everything(config: RunConfig) -> list[str]:
@@ -74,20 +92,42 @@ def check_networks(config: RunConfig, cohort: Cohort) -> None:
             _parameters(config, stage, cohort)
 
 
-def _row(config: RunConfig, stage: StageConfig, cohort: Cohort, folder: Path) -> dict[str, Any]:
-    rows = [cohort.rows_of("train", [name]) for name in stage.data.cohorts]
+def _row(
+    config: RunConfig, stage: StageConfig, cohort: Cohort | None, folder: Path
+) -> dict[str, Any]:
     record = read_stage(stage_folder(folder, config, stage.name)) or {}
     row: dict[str, Any] = {
         "stage": stage.name,
         "kind": stage.kind,
         "task": stage.task,
-        "images": int(np.concatenate(rows).size),
+        "images": "-",
         "trained": "-",
         "frozen": "-",
         "from": ", ".join(init.stage or str(init.file) for init in stage.init) or "scratch",
         "epochs": stage.epochs,
         "then": record.get("status", "to run"),
+        "trains": dict.fromkeys(stage.train, "-"),
+        "handed_over": [],
+        "losses": {name: loss.weight for name, loss in stage.losses.items()},
     }
+    row |= stage.model_dump(
+        mode="json",
+        include={
+            "weighting", "tasks", "unfreeze", "optimiser", "schedule", "batch_size", "monitor",
+            "stop_after", "round",
+        },
+    )  # fmt: skip
+    if stage.data.supervision is not None:
+        row["supervision"] = {
+            name: {"share": share, "images": "-"} for name, share in stage.data.supervision.items()
+        }
+    if stage.round is not None:
+        row["round"]["of"] = last_round(config, stage.round.group)
+    if cohort is None:
+        return row
+    row["images"] = len(np.concatenate([cohort.rows_of("train", [c]) for c in stage.data.cohorts]))
+    for name, part in supervised_rows(stage, cohort).items():
+        row["supervision"][name]["images"] = len(part)
     if config.models[stage.model].built:
         row |= _parameters(config, stage, cohort)
     return row
@@ -105,21 +145,43 @@ def _parameters(config: RunConfig, stage: StageConfig, cohort: Cohort) -> dict[s
         )
     _check_padding(stage, network)
     _check_consistency(stage, network)
-    for init in stage.init:
-        if init.stage is not None:
+    handed_over = [_handed_over(config, stage, init, network, cohort) for init in stage.init]
+    trained, frozen = freeze(network, stage.train, stage.name)
+    sizes = {name: p.numel() for name, p in network.named_parameters() if p.requires_grad}
+    stage_cooperation(stage).check(list(sizes), stage.name)
+    return {
+        "trained": trained,
+        "frozen": frozen,
+        "trains": {
+            glob: sum(size for name, size in sizes.items() if fnmatchcase(name, glob))
+            for glob in stage.train
+        },
+        "handed_over": [report for report in handed_over if report],
+    }
+
+
+def _handed_over(
+    config: RunConfig, stage: StageConfig, init: InitConfig, network: Network, cohort: Cohort
+) -> dict[str, Any] | None:
+    """Which tensors come from where; None from a model that is not built yet."""
+    name = init.stage or str(init.file)
+    try:
+        if init.stage is None:
+            state = read_weights(Path(name))
+        else:
             source = config.stage(init.stage)
             if not config.models[source.model].built:
-                continue
+                return None
             state = _bare_network(config, source, cohort).state_dict()
             if source.task == "contrast":
                 parts = tuple(f"{encoder}." for encoder in source.contrast.encoders)
-                state = {name: v for name, v in state.items() if name.startswith(parts)}
-            try:
-                hand_over(network, state, init.prefixes, f"init from '{init.stage}'")
-            except GazedxError as error:
-                raise ConfigError(f"stage '{stage.name}': {error}") from error
-    trained, frozen = freeze(network, stage.train, stage.name)
-    return {"trained": trained, "frozen": frozen}
+                state = {part: v for part, v in state.items() if part.startswith(parts)}
+        report = hand_over(network, state, init.prefixes, f"init from '{name}'")
+    except GazedxError as error:
+        raise ConfigError(f"stage '{stage.name}': {error}") from error
+    counts = {key: len(getattr(report, key)) for key in ("loaded", "fresh", "ignored")}
+    best = init.stage is not None and means_best_round(config, stage, init.stage)
+    return {"from": name, "best_round": best, "prefixes": init.prefixes, **counts}
 
 
 def _check_padding(stage: StageConfig, network: Network) -> None:

@@ -14,6 +14,8 @@ def run_status(run: Path, config: RunConfig) -> list[dict[str, Any]]:
         record = read_stage(stage_folder(run, config, stage.name)) or {"status": "not begun"}
         monitor = record.get("monitor")
         value = f"{monitor['metric']} {_shown(monitor['value'])}" if monitor else ""
+        if "stands_in" in record:
+            value = f"{record['stands_in']} stands in"
         rows.append(
             {
                 "stage": stage.name,
@@ -23,7 +25,7 @@ def run_status(run: Path, config: RunConfig) -> list[dict[str, Any]]:
                 "epochs": f"{record.get('epochs', '-')}/{stage.epochs}",
                 "best": record.get("best_epoch", "-"),
                 "monitor": value,
-                "error": record.get("error"),
+                "error": record.get("error") or record.get("reason"),
             }
         )
     return rows

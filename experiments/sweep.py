@@ -16,6 +16,7 @@ from .config import RunConfig
 from .evaluate import evaluate
 from .record import read_stage, stage_folder
 from .report import write_report
+from .rounds import result_stage
 from .runner import run
 from .study import StudyConfig
 
@@ -111,8 +112,7 @@ def study_table(study: StudyConfig, results: dict[str, dict[str, Any]]) -> str:
 def _evaluated(config: RunConfig, out: Path) -> dict[str, Any]:
     """``metrics.json`` of these weights and settings; written afresh if it is of others."""
     path = out / "evaluate" / "metrics.json"
-    name = config.evaluate.stage or config.stages[-1].name
-    record = read_stage(stage_folder(out, config, name)) or {}
+    record = read_stage(stage_folder(out, config, result_stage(config, out))) or {}
     found: dict[str, Any] = read_json(path) if path.is_file() else {}
     wanted = record.get("weights_sha256"), config.evaluate.model_dump(mode="json")
     if (found.get("weights_sha256"), found.get("settings")) != wanted:

@@ -66,9 +66,9 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         exclusive=exclusive,
     )
     folder = stage.folder / "checkpoints"
-    checkpoint = StageCheckpoint(folder, spec.monitor, spec.schedule, spec.stop_after)
     anatomy = anatomy_source(stage.config, spec, stage.cohort, stage.run)
     data = build_data(stage.config, spec, stage.cohort, anatomy)
+    checkpoint = StageCheckpoint(folder, spec.monitor, spec.schedule, spec.stop_after, spec.tasks)
     resume = str(folder / LAST) if (folder / LAST).is_file() else None
     with warnings.catch_warnings():
         _quiet()
@@ -76,6 +76,7 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     if frozen_fingerprint(module.network, statistics=not drifting) != fingerprint:
         raise StageError(f"stage '{spec.name}': a frozen parameter or statistic changed")
+    checkpoint.tasks.check(module, spec.name)
     _export(stage, checkpoint, trainer)
     if spec.task == "contrast" and is_first_rank():
         finish_contrast(stage, module)
@@ -99,6 +100,8 @@ def _export(stage: "StageRun", checkpoint: StageCheckpoint, trainer: pl.Trainer)
         "best_epoch": checkpoint.best_epoch,
         "monitor": {**checkpoint.monitor.model_dump(), "value": checkpoint.best},
     }
+    if stage.stage.tasks:
+        stage.record["tasks"] = checkpoint.tasks.facts()
 
 
 def _trainer(

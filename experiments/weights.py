@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -171,14 +171,30 @@ def frozen_fingerprint(network: nn.Module, *, statistics: bool = True) -> str:
         network: with its parameters frozen.
         statistics: false leaves buffers out.
     """
+    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
     digest = hashlib.sha256()
-    for prefix, module in network.named_modules():
-        own = list(module.parameters(recurse=False))
-        still = bool(own) and not any(parameter.requires_grad for parameter in own)
-        tensors = {n: p for n, p in module.named_parameters(recurse=False) if not p.requires_grad}
-        if still and statistics:
-            tensors |= dict(module.named_buffers(recurse=False))
-        for name, value in sorted(tensors.items()):
-            digest.update(f"{prefix}.{name}".encode())
-            digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for name, value in still_state(network, frozen, statistics=statistics).items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def still_state(
+    network: nn.Module, names: Collection[str], *, statistics: bool = True
+) -> dict[str, Tensor]:
+    """The parameters of these names, and the buffers of modules that hold no other parameter.
+
+    Args:
+        network: whose state it is.
+        names: of parameters.
+        statistics: false leaves buffers out.
+    """
+    found: dict[str, Tensor] = {}
+    for prefix, module in network.named_modules():
+        dot = f"{prefix}." if prefix else ""
+        own = {f"{dot}{name}": p for name, p in module.named_parameters(recurse=False)}
+        tensors = {name: p for name, p in own.items() if name in names}
+        if own and len(tensors) == len(own) and statistics:
+            tensors |= {f"{dot}{n}": b for n, b in module.named_buffers(recurse=False)}
+        found |= dict(sorted(tensors.items()))
+    return found

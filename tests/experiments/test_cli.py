@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from experiments import cli
@@ -50,16 +51,46 @@ def test_an_unknown_key_is_a_usage_error(
     assert "Traceback" not in error
 
 
-def test_config_show_is_a_config(
+def test_the_resolved_config_is_a_config(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    code, out, _ = gazedx(capsys, monkeypatch, "config", "show", "demo", "--seed", "5")
+    code, out, _ = gazedx(capsys, monkeypatch, "config", "show", "demo", "--seed", "5", "--yaml")
     assert code == 0
     path = tmp_path / "shown.yaml"
     path.write_text(out)
-    code, again, _ = gazedx(capsys, monkeypatch, "config", "show", str(path))
+    code, again, _ = gazedx(capsys, monkeypatch, "config", "show", str(path), "--yaml")
     assert (code, again) == (0, out)
     assert "seed: 5" in out
+
+
+def test_config_show_prints_the_plan(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(dump_config(small_config()))
+    code, out, _ = gazedx(capsys, monkeypatch, "config", "show", str(path))
+    assert code == 0
+    columns = ("stage", "what trains", "frozen", "handed over", "losses", "pace")
+    assert all(column in out for column in columns)
+    assert "from contrast" in out
+    code, out, _ = gazedx(capsys, monkeypatch, "config", "show", str(path), "--json")
+    shown = json.loads(out)
+    assert code == 0
+    assert [row["stage"] for row in shown["plan"]] == [s["name"] for s in shown["config"]["stages"]]
+
+
+def test_without_data_the_plan_is_what_is_declared(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tree = small_config().model_dump(mode="json")
+    tree["cohorts"] = {"phantom": {"kind": "csv", "images": {"csv": "films.csv", "root": "."}}}
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(tree, sort_keys=False))
+    code, out, err = gazedx(capsys, monkeypatch, "config", "show", str(path))
+    assert code == 0
+    assert "nothing is counted, the data are not there: " in err
+    assert "films.csv" in err
+    assert "encoder_classifier.*  -" in out
 
 
 def test_config_schema_is_json(

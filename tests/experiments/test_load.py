@@ -44,6 +44,7 @@ def test_these_configs_are_shipped() -> None:
         "real",
         "mixed",
         "joint",
+        "cooperative",
         "egd_paper",
         "egd_paper_legacy",
         "egd_unet",
@@ -55,7 +56,7 @@ def test_these_configs_are_shipped() -> None:
     declared = {"dualattnet"}
     assert set(SHIPPED) == runs | declared
     studies = {path.stem for path in (CONFIGS / "study").glob("*.yaml")}
-    assert studies == {"attention", "baselines"}
+    assert studies == {"attention", "baselines", "cooperative"}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
