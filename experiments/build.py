@@ -25,6 +25,7 @@ from eye_gaze_data.dataset import GazeDataset
 from eye_gaze_data.errors import ConfigError, DataError, nearest
 from eye_gaze_data.open_cohort import CohortConfig, open_cohort
 from eye_gaze_data.splits import check_splits, legacy_split
+from eye_gaze_data.unrendered import UnrenderedDataset
 from pretrain.module import ContrastModule
 from saliency.module import TaskModule, TaskSettings
 from saliency.network import Network
@@ -220,11 +221,17 @@ def _training_labels(stage: StageConfig, cohort: Cohort, classes: tuple[str, ...
 
 
 def stage_dataset(
-    config: RunConfig, stage: StageConfig, cohort: Cohort, *, augment: bool = False
+    config: RunConfig,
+    stage: StageConfig,
+    cohort: Cohort,
+    *,
+    augment: bool = False,
+    films: bool = True,
 ) -> GazeDataset:
-    """The samples of a stage: of one fixed view, or as they are trained on."""
+    """The samples of a stage: of one fixed view, or as they are trained on; with films or without."""
     data = stage.data
-    return GazeDataset(
+    kind = GazeDataset if films else UnrenderedDataset
+    return kind(
         cohort,
         data.image_size,
         config.seed,
@@ -246,15 +253,23 @@ def build_anatomy(config: AnatomyConfig | None, cohort: Cohort) -> AnatomySource
     return CohortAnatomy(cohort, config.organs)
 
 
-def build_data(config: RunConfig, stage: StageConfig, cohort: Cohort) -> StageDataModule:
+def build_data(
+    config: RunConfig, stage: StageConfig, cohort: Cohort, *, films: bool = True
+) -> StageDataModule:
     """The loaders of a stage.
+
+    Args:
+        config: of the run.
+        stage: of it.
+        cohort: of the run.
+        films: false for a stage that reads only what was computed once.
 
     Raises:
         DataError: if a cohort has no image in the training or the validation split.
     """
     data = stage.data
-    train = stage_dataset(config, stage, cohort, augment=True)
-    valid = stage_dataset(config, stage, cohort)
+    train = stage_dataset(config, stage, cohort, augment=True, films=films)
+    valid = stage_dataset(config, stage, cohort, films=films)
     rows = {
         split: {name: cohort.rows_of(split, [name]) for name in data.cohorts}
         for split in (data.train, data.valid)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from eye_gaze_data.files import sha256_of_file
 from .build import build_data, build_module, stage_classes, stage_dataset
 from .callbacks import BEST, LAST, CheckFirstBatch, StageCheckpoint, StageLog
 from .centre_lines import centre_lines
+from .computed_once import FOLDER, ComputeOnce, stage_cut
 from .panel import Panel
 from .ranks import is_first_rank
 from .weights import (
@@ -54,6 +56,7 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
     module.train()
     drifting = spec.legacy.drifting_statistics
     fingerprint = frozen_fingerprint(module.network, statistics=not drifting)
+    cut = stage_cut(stage.config, spec, module)
     stage.write(
         "running",
         init="; ".join(reports) or None,
@@ -61,18 +64,22 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         n_frozen=frozen,
         classes=list(classes),
         exclusive=exclusive,
+        computed_once=cut.name if cut else None,
     )
     folder = stage.folder / "checkpoints"
     checkpoint = StageCheckpoint(folder, spec.monitor, spec.schedule, spec.stop_after)
-    data = build_data(stage.config, spec, stage.cohort)
+    data = build_data(stage.config, spec, stage.cohort, films=cut is None or cut.film)
     resume = str(folder / LAST) if (folder / LAST).is_file() else None
     with warnings.catch_warnings():
         _quiet()
-        trainer = _trainer(stage, checkpoint, say, bar=bar)
+        begin = ComputeOnce(stage, cut.name, fingerprint) if cut else None
+        trainer = _trainer(stage, checkpoint, begin, say, bar=bar)
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     if frozen_fingerprint(module.network, statistics=not drifting) != fingerprint:
         raise StageError(f"stage '{spec.name}': a frozen parameter or statistic changed")
     _export(stage, checkpoint, trainer)
+    if is_first_rank():
+        shutil.rmtree(stage.folder / FOLDER, ignore_errors=True)
 
 
 def _export(stage: "StageRun", checkpoint: StageCheckpoint, trainer: pl.Trainer) -> None:
@@ -96,13 +103,18 @@ def _export(stage: "StageRun", checkpoint: StageCheckpoint, trainer: pl.Trainer)
 
 
 def _trainer(
-    stage: "StageRun", checkpoint: StageCheckpoint, say: Callable[[str], None], *, bar: bool
+    stage: "StageRun",
+    checkpoint: StageCheckpoint,
+    begin: pl.Callback | None,
+    say: Callable[[str], None],
+    *,
+    bar: bool,
 ) -> pl.Trainer:
     config, spec, cohort = stage.config.trainer, stage.stage, stage.cohort
     organs = spec.anatomy.organs if spec.anatomy else ()
     classes, _ = stage_classes(spec, cohort)
     callbacks: list[pl.Callback] = [
-        CheckFirstBatch(len(classes), len(organs)),
+        begin or CheckFirstBatch(len(classes), len(organs)),
         StageLog(
             stage.folder,
             spec.name,
