@@ -37,6 +37,7 @@ from eye_gaze_data.errors import ConfigError, DataError, nearest
 from eye_gaze_data.open_cohort import CohortConfig, open_cohort
 from eye_gaze_data.sampler import Rows
 from eye_gaze_data.splits import check_splits, legacy_split
+from eye_gaze_data.unrendered import UnrenderedDataset
 from pretrain.module import ContrastModule
 from saliency.cooperation import Cooperation, TaskPart
 from saliency.module import TaskModule, TaskSettings
@@ -255,10 +256,12 @@ def stage_dataset(
     anatomy: AnatomySource | None = None,
     *,
     augment: bool = False,
+    films: bool = True,
 ) -> GazeDataset:
-    """The samples of a stage: of one fixed view, or as they are trained on."""
+    """The samples of a stage: of one fixed view, or as they are trained on; with films or without."""
     data = stage.data
-    return GazeDataset(
+    kind = GazeDataset if films else UnrenderedDataset
+    return kind(
         cohort,
         data.image_size,
         config.seed,
@@ -272,7 +275,12 @@ def stage_dataset(
 
 
 def build_data(
-    config: RunConfig, stage: StageConfig, cohort: Cohort, anatomy: AnatomySource | None = None
+    config: RunConfig,
+    stage: StageConfig,
+    cohort: Cohort,
+    anatomy: AnatomySource | None = None,
+    *,
+    films: bool = True,
 ) -> StageDataModule:
     """The loaders of a stage.
 
@@ -281,15 +289,16 @@ def build_data(
         stage: of it.
         cohort: of the run.
         anatomy: where the stage's organ masks come from.
+        films: false for a stage that reads only what was computed once.
 
     Raises:
         DataError: if a cohort has no image in the training or the validation split.
     """
     data = stage.data
-    train = stage_dataset(config, stage, cohort, anatomy, augment=True)
+    train = stage_dataset(config, stage, cohort, anatomy, augment=True, films=films)
     # A contrast of views has a validation loss only over views, too: those of one fixed draw.
     paired = stage.task == "contrast" and len(data.training_views()) > 1
-    valid = stage_dataset(config, stage, cohort, anatomy, augment=paired)
+    valid = stage_dataset(config, stage, cohort, anatomy, augment=paired, films=films)
     rows = {
         split: {name: cohort.rows_of(split, [name]) for name in data.cohorts}
         for split in (data.train, data.valid)

@@ -243,6 +243,8 @@ class TrainerConfig(Strict):
         precision: Lightning's name; float32 is right on a CPU.
         workers: loader processes.
         accumulate: batches a step of the optimiser.
+        computed_once: ``auto`` trains on what a frozen part of the network gave for each film, where
+            nothing is augmented; ``off`` computes it again in every step.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -251,6 +253,7 @@ class TrainerConfig(Strict):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     workers: int = Field(default=0, ge=0)
     accumulate: int = Field(default=1, ge=1)
+    computed_once: Literal["auto", "off"] = "auto"
 
 
 class RunConfig(Strict):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from .anatomy_source import anatomy_source
 from .build import build_data, build_module, stage_classes, stage_dataset
 from .callbacks import BEST, LAST, CheckFirstBatch, StageCheckpoint, StageLog
 from .centre_lines import centre_lines
+from .computed_once import FOLDER, ComputeOnce, stage_cut
 from .embeddings import Watch, finish_contrast
 from .panel import Panel
 from .ranks import is_first_rank
@@ -57,6 +59,7 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
     module.train()
     drifting = spec.legacy.drifting_statistics
     fingerprint = frozen_fingerprint(module.network, statistics=not drifting)
+    cut = stage_cut(stage.config, spec, module)
     stage.write(
         "running",
         init="; ".join(reports) or None,
@@ -64,15 +67,17 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         n_frozen=frozen,
         classes=list(classes),
         exclusive=exclusive,
+        computed_once=cut.name if cut else None,
     )
     folder = stage.folder / "checkpoints"
     anatomy = anatomy_source(stage.config, spec, stage.cohort, stage.run)
-    data = build_data(stage.config, spec, stage.cohort, anatomy)
+    data = build_data(stage.config, spec, stage.cohort, anatomy, films=cut is None or cut.film)
     checkpoint = StageCheckpoint(folder, spec.monitor, spec.schedule, spec.stop_after, spec.tasks)
     resume = str(folder / LAST) if (folder / LAST).is_file() else None
     with warnings.catch_warnings():
         _quiet()
-        trainer = _trainer(stage, anatomy, checkpoint, say, bar=bar)
+        begin = ComputeOnce(stage, cut.name, fingerprint) if cut else None
+        trainer = _trainer(stage, anatomy, checkpoint, begin, say, bar=bar)
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     if frozen_fingerprint(module.network, statistics=not drifting) != fingerprint:
         raise StageError(f"stage '{spec.name}': a frozen parameter or statistic changed")
@@ -80,6 +85,8 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
     _export(stage, checkpoint, trainer)
     if spec.task == "contrast" and is_first_rank():
         finish_contrast(stage, module)
+    if is_first_rank():
+        shutil.rmtree(stage.folder / FOLDER, ignore_errors=True)
 
 
 def _export(stage: "StageRun", checkpoint: StageCheckpoint, trainer: pl.Trainer) -> None:
@@ -108,6 +115,7 @@ def _trainer(
     stage: "StageRun",
     anatomy: AnatomySource | None,
     checkpoint: StageCheckpoint,
+    begin: pl.Callback | None,
     say: Callable[[str], None],
     *,
     bar: bool,
@@ -116,7 +124,7 @@ def _trainer(
     organs = spec.anatomy.organs if spec.anatomy else ()
     classes, _ = stage_classes(spec, cohort)
     callbacks: list[pl.Callback] = [
-        CheckFirstBatch(len(classes), len(organs)),
+        begin or CheckFirstBatch(len(classes), len(organs)),
         StageLog(
             stage.folder,
             spec.name,
