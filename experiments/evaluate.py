@@ -14,6 +14,7 @@ from eye_gaze_data.dataset import GazeDataset
 from eye_gaze_data.errors import ConfigError
 from eye_gaze_data.files import write_json
 
+from .board import write_precision_recall
 from .build import build_cohorts
 from .cases import choose_rows, save_cases
 from .diagnosis_scores import BINS, Chosen, diagnosis_summary
@@ -96,6 +97,8 @@ def evaluate(
     save_cases(folder / "cases", scorer, cases, lambda row: partial(prediction_maps, store.of(row)))
     write_json(folder / "metrics.json", metrics)
     write_hyperparameters(run, config, metrics)
+    if finished.has_diagnosis:
+        write_precision_recall(run, config, finished.stage.name, table, finished.classes)
     return metrics
 
 

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from eye_gaze_data.errors import StageError
 from eye_gaze_data.files import sha256_of_file
 
+from .board import epochs_before
 from .build import build_data, build_module, stage_classes, stage_dataset
 from .callbacks import BEST, LAST, CheckFirstBatch, StageCheckpoint, StageLog
 from .centre_lines import centre_lines
@@ -101,6 +102,7 @@ def _trainer(
     config, spec, cohort = stage.config.trainer, stage.stage, stage.cohort
     organs = spec.anatomy.organs if spec.anatomy else ()
     classes, _ = stage_classes(spec, cohort)
+    before = epochs_before(stage.run, stage.config, spec.name)
     callbacks: list[pl.Callback] = [
         CheckFirstBatch(len(classes), len(organs)),
         StageLog(
@@ -108,8 +110,10 @@ def _trainer(
             spec.name,
             None if bar else say,
             centre_lines(stage.config, spec, cohort) if is_first_rank() else None,
+            task=spec.task,
+            before=before,
         ),
-        Panel(stage.folder, spec, stage_dataset(stage.config, spec, cohort)),
+        Panel(stage.folder, spec, stage_dataset(stage.config, spec, cohort), before),
         checkpoint,
     ]
     many = config.devices * config.nodes > 1

@@ -21,9 +21,9 @@ def replays(
         names: the readers' names.
 
     Returns:
-        For each reader its name; ``points`` of x, y, start since the first one's, and duration, None
-        where unknown; ``timed``: whether all starts are known, else the rows keep their order;
-        ``every``: one in so many points is kept.
+        For each reader its name; ``points`` of x, y, start since the first one's, and duration,
+        None where unknown; ``timed``: whether all starts are known, else the rows keep their
+        order; ``every``: one in so many points is kept.
     """
     placed = np.isfinite(gaze[:, :2]).all(axis=1)
     gaze, reader = gaze[placed], reader[placed]

@@ -10,6 +10,9 @@
   const picture = createCaseCanvas(find("viewer-canvas"), data);
   const replay = createReplay(redraw);
   const list = createCaseList(find("viewer-list"), data, summary, choose);
+  const FILTERS = ["find", "group", "finding", "truth", "called", "error", "metric", "low", "high"];
+  FILTERS.push("sort", "order");
+  const SHORT = { "false positive": "FP", "false negative": "FN" };
   let item = null;
 
   const value = (id) => (find(id) ? find(id).value : "");
@@ -17,9 +20,7 @@
 
   function wanted() {
     return Object.fromEntries(
-      ["find", "group", "finding", "truth", "called", "error", "metric", "low", "high", "sort", "order"].map(
-        (name) => [name, value("viewer-" + name)],
-      ),
+      FILTERS.map((name) => [name, value("viewer-" + name)]),
     );
   }
 
@@ -44,7 +45,7 @@
       words.push([metric.label + " " + shownNumber(one.scores[data.metrics.indexOf(metric)]), "viewer-score"]);
     }
     const found = findingsOf(data, asked).map((i) => outcome(data, one, i));
-    for (const [kind, short] of [["false positive", "FP"], ["false negative", "FN"]]) {
+    for (const [kind, short] of Object.entries(SHORT)) {
       const count = found.filter((each) => each === kind).length;
       if (count) words.push([asked.finding === "" ? count + " " + short : kind, "viewer-wrong"]);
     }
@@ -70,7 +71,7 @@
     find("viewer-count").textContent = order.length + " of " + data.cases.length + " cases";
     threshold();
     list.show(order);
-    if (order.length && (!item || !order.includes(data.cases.indexOf(item)))) choose(order[0], false);
+    if (order.length && (!item || !order.includes(data.cases.indexOf(item)))) choose(order[0], item !== null);
   }
 
   async function choose(position, linked = true) {
@@ -100,8 +101,9 @@
         return pair;
       }),
     );
+    if (!find("viewer-findings")) return;
     const head = element("tr");
-    for (const title of ["Finding", "Truth", "Predicted", ""]) head.append(element("th", "", title));
+    for (const title of ["Finding", "Truth", "Score", ""]) head.append(element("th", "", title));
     const rows = data.findings.map(function (name, i) {
       const row = element("tr", truthOf(item, i) === "present" ? "stated-present" : "");
       const kind = outcome(data, item, i);
@@ -110,11 +112,12 @@
         element("th", "", name),
         element("td", "truth", truth),
         element("td", "", shownNumber(item.probability[i], 2)),
-        element("td", kind.startsWith("false") ? "viewer-wrong" : "", kind),
+        element("td", kind.startsWith("false") ? "viewer-wrong" : "", SHORT[kind] || kind),
       );
+      row.lastChild.title = kind;
       return row;
     });
-    find("viewer-findings").replaceChildren(...(rows.length ? [head, ...rows] : []));
+    find("viewer-findings").replaceChildren(head, ...rows);
   }
 
   function readers() {
@@ -130,7 +133,16 @@
     );
     select.value = names.includes(before) ? before : "";
     find("viewer-replay").disabled = !names.length;
+    find("viewer-readers").replaceChildren(...names.map(swatch));
     usePaths();
+  }
+
+  function swatch(name) {
+    const made = element("span", "reader");
+    const dot = element("i", "swatch");
+    dot.style.background = data.readers[name];
+    made.append(dot, name);
+    return made;
   }
 
   function usePaths() {
@@ -143,7 +155,7 @@
       paths.some((path) => !path.timed) ? "Starts are not recorded: fixations come in the order of the file." : "",
       paths.length > 1 ? "Each reader’s clock starts with the first fixation." : "",
       thinned.length ? "One point in " + Math.max(...thinned) + " is drawn." : "",
-      name && item.maps.truth ? "The clinicians’ map is that of all readers." : "",
+      name && item.maps.truth ? "The map stays that of all readers." : "",
     ];
     find("viewer-gaze-note").textContent = notes.filter(Boolean).join(" ");
     redraw();
@@ -170,7 +182,7 @@
     find("viewer-play").textContent = replay.playing ? "Pause" : "Play";
     find("viewer-time").value = Math.round(1000 * replay.share);
     find("viewer-clock").textContent = replay.clock();
-    picture.draw(now, replay.shown());
+    picture.draw(item, now, replay.shown());
   }
 
   function mixTo(stop) {

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.metric_names import LABELS, LOWER_IS_BETTER
@@ -31,14 +31,20 @@ MAP_SIDE = 96
 # Where validation chose no threshold; the page says so.
 DEFAULT_THRESHOLD = 0.5
 LAYERS = {"truth": "Clinicians", "prediction": "Model", "activation": "Class activation"}
+GIVEN = {"truth": "People", "prediction": "Map"}
 
 Plain = dict[str, Any]
 
 
-def build_viewer(run: RunFolder) -> Plain | None:
+def build_viewer(run: RunFolder, *, given_maps: bool) -> Plain | None:
     """Everything that the viewer's script reads, ready for JSON; None when no case was stored.
 
-    Numbers that are unknown are None, infinite ones the text ``inf`` or ``-inf``.
+    Args:
+        run: the run.
+        given_maps: whether the maps are no network's and those who looked perhaps no clinicians.
+
+    Returns:
+        Plain values. Numbers that are unknown are None, infinite ones the text ``inf`` or ``-inf``.
     """
     choices = stored_cases(run)
     if not choices:
@@ -61,16 +67,14 @@ def build_viewer(run: RunFolder) -> Plain | None:
         "findings": findings,
         "groups": [_group(run, name, findings) for name in groups],
         "readers": names,
-        "layers": _layers(cases),
+        "layers": _layers(cases, LAYERS | (GIVEN if given_maps else {})),
         "palette": palette_bytes(),
         "top": max(case["top"] or 0.0 for case in cases),
         "has_boxes": any(case["boxes"] for case in cases),
     }
 
 
-def _case(
-    run: RunFolder, choice: Choice, findings: Sequence[str], metrics: Sequence[str]
-) -> Plain:
+def _case(run: RunFolder, choice: Choice, findings: Sequence[str], metrics: Sequence[str]) -> Plain:
     path, row = run.cases[choice.index], choice.row
     arrays = load_case(path)
     film = arrays["film"].astype("uint8")
@@ -92,8 +96,7 @@ def _case(
         **_maps(arrays, densities),
         "paths": replays(*gaze_of(arrays)),
         "boxes": [
-            [box.x, box.y, box.width, box.height, box.label]
-            for box in boxes(*boxes_of(arrays))
+            [box.x, box.y, box.width, box.height, box.label] for box in boxes(*boxes_of(arrays))
         ],
     }
 
@@ -123,11 +126,11 @@ def _maps(arrays: Arrays, densities: dict[str, Density | None]) -> Plain:
     }
 
 
-def _layers(cases: Sequence[Plain]) -> list[Plain]:
+def _layers(cases: Sequence[Plain], labels: Mapping[str, str]) -> list[Plain]:
     """The stops of the slider: the film, then each kind of map that some case has."""
     present = [name for name in LAYERS if any(name in case["maps"] for case in cases)]
     return [{"key": "film", "label": "Film"}] + [
-        {"key": name, "label": LAYERS[name]} for name in present
+        {"key": name, "label": labels[name]} for name in present
     ]
 
 

@@ -142,8 +142,9 @@ function createCaseCanvas(canvas, data) {
 
   return {
     load,
-    draw(view, paths) {
-      if (!item) return;
+    // Nothing while another case is still being decoded.
+    draw(wanted, view, paths) {
+      if (!item || item !== wanted) return;
       const scale = LONG_SIDE / Math.max(item.width, item.height);
       context.imageSmoothingQuality = "high";
       context.drawImage(film, 0, 0, canvas.width, canvas.height);

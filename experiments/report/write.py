@@ -95,6 +95,7 @@ def _render(run: RunFolder) -> str:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    given_maps = run.metrics.get("stage") == GIVEN_MAPS
     script, style = _joined(SCRIPTS), _joined(STYLES)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html").render(
@@ -103,12 +104,12 @@ def _render(run: RunFolder) -> str:
         command=text(run.facts.get("command")),
         config_hash=text(run.facts.get("config_sha256")),
         versions=section(run.facts, "versions"),
-        given_maps=run.metrics.get("stage") == GIVEN_MAPS,
+        given_maps=given_maps,
         saliency=saliency_groups(run),
         diagnosis=diagnosis_groups(run),
         stages=tuple(_stage(stage) for stage in run.stages),
         gallery=build_gallery(run),
-        viewer=build_viewer(run),
+        viewer=build_viewer(run, given_maps=given_maps),
         level=_level(run),
         notes=method_notes(run.metrics),
         style=Markup(style),  # noqa: S704 - our file
