@@ -1,6 +1,5 @@
 """The report's viewer in a browser: clicks, drags, keys, and what is then on the canvas."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +7,13 @@ import numpy as np
 import pytest
 from matplotlib import colormaps
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from experiments.report import write_report
-from tests.browser import CHROMIUM, chromium, open_viewer, watched_page
+from tests.browser import needs_chromium, open_viewer
 from tests.experiments.test_report import EVIL, image_row, write_case, write_rows, write_run
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no chromium on the path: apt-get install chromium"
-    ),
-]
+pytestmark = needs_chromium
 
 SIDE, GREY = 64, 100
 # Blocks in which one map alone is at its highest and the other one is zero.
@@ -58,18 +52,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     times = np.array([[50, 10, np.nan, np.nan], [10, 50, np.nan, 0.2]], np.float32)
     store(run, 4, gaze=times, reader=np.zeros(2, np.int64))
     return write_report(run)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with watched_page(browser) as opened:
-        yield opened
 
 
 def pixel(page: Page, x: float, y: float) -> tuple[int, ...]:
