@@ -17,6 +17,7 @@ from eye_gaze_data.files import write_text
 from saliency.config import ScheduleConfig
 from saliency.module import TaskModule
 
+from .board import LAYOUT, tag_of
 from .cooperation import MonitorConfig, TaskConfig
 from .maturing import TaskStops, is_better, monitored
 from .ranks import barrier, is_first_rank
@@ -144,9 +145,11 @@ class StageLog(Callback):
 
     Args:
         folder: of the stage.
-        stage: its name, first part of the scalar tags.
+        stage: its name.
         say: takes the line of an epoch; None for silence.
         constants: values that are the same in every epoch, such as a baseline's.
+        task: of the stage, for the scalars' tags.
+        before: epochs of the stages before it, where its scalars begin.
     """
 
     def __init__(
@@ -155,8 +158,12 @@ class StageLog(Callback):
         stage: str,
         say: Any = None,  # noqa: ANN401
         constants: Mapping[str, float] | None = None,
+        *,
+        task: str,
+        before: int = 0,
     ) -> None:
         self.folder, self.stage, self.say = folder, stage, say
+        self.task, self.before = task, before
         self.constants = dict(constants or {})
         self.rows: list[dict[str, float]] = []
         self.writer: Any = None
@@ -175,8 +182,9 @@ class StageLog(Callback):
         if is_first_rank():
             from torch.utils.tensorboard import SummaryWriter
 
-            purge = len(self.rows) if self.rows else None
+            purge = self.before + len(self.rows) if self.rows else None
             self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=purge)
+            self.writer.add_custom_scalars(LAYOUT)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the epoch."""
@@ -194,7 +202,8 @@ class StageLog(Callback):
             return
         write_text(self.folder / "metrics.csv", _as_csv(self.rows))
         for name, value in {**values, **self.constants, "train/lr": row["lr"]}.items():
-            self.writer.add_scalar(f"{self.stage}/{name}", value, trainer.current_epoch)
+            step = self.before + trainer.current_epoch
+            self.writer.add_scalar(tag_of(name, self.task), value, step)
         if self.say is not None:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in sorted(values.items()))
             self.say(

@@ -226,7 +226,7 @@ class EvaluateConfig(Strict):
     gaze: GazeConfig = GazeConfig()
     group: Literal["cohort", "source"] = "cohort"
     resamples: int = Field(default=2000, ge=100)
-    cases: int = Field(default=24, ge=0)
+    cases: int = Field(default=100, ge=0)
     emd: bool = False
     variants: bool = False
     sensitivity: int = Field(default=200, ge=0, le=200)

@@ -15,6 +15,7 @@ from eye_gaze_data.dataset import GazeDataset
 from eye_gaze_data.errors import ConfigError
 from eye_gaze_data.files import write_json
 
+from .board import write_precision_recall
 from .build import build_cohorts
 from .cases import choose_rows, save_cases
 from .detection_scores import count_boxes, detection_tables, original_boxes
@@ -111,6 +112,8 @@ def evaluate(
     )
     write_json(folder / "metrics.json", metrics)
     write_hyperparameters(run, config, metrics)
+    if finished.has_diagnosis:
+        write_precision_recall(run, config, finished.stage.name, table, finished.classes)
     return metrics
 
 

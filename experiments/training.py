@@ -14,6 +14,7 @@ from eye_gaze_data.errors import StageError
 from eye_gaze_data.files import sha256_of_file
 
 from .anatomy_source import anatomy_source
+from .board import epochs_before
 from .build import build_data, build_module, stage_classes, stage_dataset
 from .callbacks import BEST, LAST, CheckFirstBatch, StageCheckpoint, StageLog
 from .centre_lines import centre_lines
@@ -123,6 +124,7 @@ def _trainer(
     config, spec, cohort = stage.config.trainer, stage.stage, stage.cohort
     organs = spec.anatomy.organs if spec.anatomy else ()
     classes, _ = stage_classes(spec, cohort)
+    before = epochs_before(stage.run, stage.config, spec.name)
     callbacks: list[pl.Callback] = [
         begin or CheckFirstBatch(len(classes), len(organs)),
         StageLog(
@@ -130,8 +132,10 @@ def _trainer(
             spec.name,
             None if bar else say,
             centre_lines(stage.config, spec, cohort) if is_first_rank() else None,
+            task=spec.task,
+            before=before,
         ),
-        Panel(stage.folder, spec, stage_dataset(stage.config, spec, cohort, anatomy)),
+        Panel(stage.folder, spec, stage_dataset(stage.config, spec, cohort, anatomy), before),
         checkpoint,
     ]
     if spec.task == "contrast":
