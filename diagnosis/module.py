@@ -100,7 +100,7 @@ class CooperativeModule(TaskModule):
         outputs = self(batch)
         self._last = None if self.training else outputs
         terms = dict(outputs.get("losses", {}))
-        for name in self.computed():
+        for name in self.wanted_losses():
             if name in CLASS_LOSSES:
                 terms[name] = self._class_term(name, outputs["class_logits"], batch["labels"])
             elif name in DENSITY_LOSSES:

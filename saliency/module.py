@@ -103,7 +103,7 @@ class TaskModule(pl.LightningModule):
             return 0.0
         return weight_in(self.settings.losses[loss], self.current_epoch)
 
-    def computed(self) -> list[str]:
+    def wanted_losses(self) -> list[str]:
         """The losses that are worth their work: those with a weight, in validation all."""
         idle = self.idle() if self.training else []
         return [name for name in self.settings.losses if name not in idle]

@@ -138,9 +138,9 @@ def test_a_loss_without_weight_is_neither_computed_nor_does_it_move_anything() -
         asked: list[list[str]]
 
         def loss_terms(self, batch: Any) -> Any:  # noqa: ANN401
-            self.asked = [*getattr(self, "asked", []), self.computed()]
+            self.asked = [*getattr(self, "asked", []), self.wanted_losses()]
             terms = super().loss_terms(batch)
-            return {name: terms[name] for name in self.computed()}
+            return {name: terms[name] for name in self.wanted_losses()}
 
     settings = TaskSettings(
         "s", "classify", {"square": (0.0, 1.0), "level": (1.0, 0.0)}, optimiser=DECAY
@@ -166,7 +166,7 @@ def test_what_only_an_idle_loss_reads_is_left_alone_by_decay() -> None:
             terms = super().loss_terms(batch)
             body = self.network.get_submodule("body")(batch["image"].flatten(1))
             terms["level"] = terms["level"]._replace(values=body.flatten().square())
-            return {name: terms[name] for name in self.computed()}
+            return {name: terms[name] for name in self.wanted_losses()}
 
     settings = TaskSettings("s", "classify", {"square": (0.0,), "level": (1.0,)}, optimiser=DECAY)
     module = Halves(Toy(), settings)
@@ -186,7 +186,7 @@ def test_a_mature_task_has_no_weight_and_its_part_rests() -> None:
     assert (module.weight("square"), module.weight("level"), module.idle()) == (1.0, 2.0, [])
     module.matured = {"left"}
     assert (module.weight("square"), module.weight("level")) == (0.0, 2.0)
-    assert (module.computed(), module.eval().computed()) == (["level"], ["square", "level"])
+    assert (module.wanted_losses(), module.eval().wanted_losses()) == (["level"], ["square", "level"])
     before = state(module.train())
     fit(module, [make_batch(), make_batch(seed=1)], [make_batch(seed=2)])
     assert {name.split(".")[0] for name in changed(module, before)} == {"body"}
