@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -32,7 +33,7 @@ LONG_SIDE = 512
 INCHES = 1.8
 NOTICE = "gazedx. Research use only. One colour scale a row, in multiples of the uniform density."
 # Text stays text, so that a journal can set its own letters.
-STYLE = {"svg.fonttype": "none", "pdf.fonttype": 42, "font.size": 7, "svg.hashsalt": "gazedx"}
+STYLE: dict[Any, object] = {"svg.fonttype": "none", "pdf.fonttype": 42, "font.size": 7, "svg.hashsalt": "gazedx"}
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,12 @@ class System:
         Raises:
             ConfigError: if the run was not evaluated on it.
         """
-        known = self.scored.images["image_id"].tolist()
+        images = self.scored.images
+        known = images["image_id"].tolist()
         if image not in known:
             where = f"{self.scored.path}: image '{image}' was not evaluated"
             raise ConfigError(f"{where}; {nearest(image, known)}")
-        return int(self.scored.images.set_index("image_id").loc[image, "index"])
+        return int(images["index"].iloc[known.index(image)])
 
     def density(self, image: str, grid: Grid) -> Map:
         """The predicted density of an image on a grid."""
@@ -83,8 +85,9 @@ class System:
 
     def correlation(self, image: str) -> float:
         """CC of an image, NaN where it is undefined."""
-        images = self.scored.images.set_index("image_id")
-        return float(images.loc[image, "cc"]) if "cc" in images else float("nan")
+        images = self.scored.images
+        values = images["cc"][images["image_id"] == image] if "cc" in images else []
+        return float(next(iter(values), float("nan")))
 
 
 def draw_figure(runs: Sequence[Path], images: Sequence[str], path: Path) -> None:
