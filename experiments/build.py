@@ -333,6 +333,8 @@ def _by_annotation(
     if not len(rest):
         return {"annotated": known}, None
     return {"annotated": known, "rest": rest}, {"annotated": share, "rest": 1 - share}
+
+
 def supervised_rows(stage: StageConfig, cohort: Cohort) -> dict[str, npt.NDArray[np.int64]]:
     """The training rows of each kind of supervision with a share above 0, in the order declared.
 

@@ -33,7 +33,12 @@ LONG_SIDE = 512
 INCHES = 1.8
 NOTICE = "gazedx. Research use only. One colour scale a row, in multiples of the uniform density."
 # Text stays text, so that a journal can set its own letters.
-STYLE: dict[Any, object] = {"svg.fonttype": "none", "pdf.fonttype": 42, "font.size": 7, "svg.hashsalt": "gazedx"}
+STYLE: dict[Any, object] = {
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+    "font.size": 7,
+    "svg.hashsalt": "gazedx",
+}
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,9 @@ class System:
     def correlation(self, image: str) -> float:
         """CC of an image, NaN where it is undefined."""
         images = self.scored.images
-        values = images["cc"][images["image_id"] == image] if "cc" in images else []
-        return float(next(iter(values), float("nan")))
+        if "cc" not in images:
+            return float("nan")
+        return float(images["cc"].iloc[images["image_id"].tolist().index(image)])
 
 
 def draw_figure(runs: Sequence[Path], images: Sequence[str], path: Path) -> None:

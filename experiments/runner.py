@@ -160,6 +160,7 @@ class StageRun:
         if anatomy is None or anatomy.source != "stage":
             return None
         return FinishedStage.load(self.run, anatomy.stage)
+
     def facts(self) -> dict[str, Any]:
         """What every record of the stage begins with."""
         return {"name": self.stage.name, "kind": self.stage.kind, "task": self.stage.task}
