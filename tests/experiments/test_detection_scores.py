@@ -1,4 +1,4 @@
-"""The detection table and comparison: boxes in original pixels, films with complete lists, pairs."""
+"""Detection tables and comparisons: boxes in original pixels, films with complete lists, pairs."""
 
 import math
 from dataclasses import replace
@@ -35,6 +35,7 @@ from experiments.report.run_folder import RunFolder
 from experiments.status import metric_lines
 from eye_gaze_data.cohort import BoxTable, Cohort
 from eye_gaze_data.errors import ConfigError
+from eye_gaze_data.files import read_json
 from eye_gaze_data.geometry import fit_frame
 from tests.experiments.small import small_stage, small_tree
 
@@ -131,7 +132,6 @@ def test_a_cohort_without_boxes_is_refused(cohort: Cohort) -> None:
         ),
         ({"supervision": "none"}, {}, "loss 'image_attention' is that of the attention, and model"),
         ({}, {"losses": {"kld": 1}}, "loss 'kld' is not for task 'detect'"),
-        ({}, {"task": "classify"}, "a 'dualattnet' cannot do task 'classify'"),
         (
             {},
             {"losses": {"detection": {"weight": 1, "options": {"gamma": 2}}}},
@@ -317,10 +317,10 @@ def test_runs_on_other_boxes_are_not_compared() -> None:
 
 
 def test_the_best_boxes_are_drawn_where_they_are() -> None:
+    lefts = [10.0 + 10 * n for n in range(8)]
     records = [
-        {"finding": "Mass", "score": 0.9 - 0.1 * n, "box": [10.0 + 10 * n, 20.0, 15.0 + 10 * n, 40.0]}
-        for n in range(8)
-    ]  # fmt: skip
+        {"finding": "Mass", "score": (90 - x) / 100, "box": [x, 20.0, x + 5, 40.0]} for x in lefts
+    ]
     picture = draw_boxes(np.zeros((60, 100), np.float32), records)
     assert picture.shape == (60, 100, 3)
     assert picture[30, 10].tolist() == [53, 208, 255]
@@ -328,3 +328,13 @@ def test_the_best_boxes_are_drawn_where_they_are() -> None:
     # Six at the most: the seventh would stand at 70.
     assert picture[30, 60].tolist() == [53, 208, 255]
     assert picture[30, 70].tolist() == [0, 0, 0]
+
+
+def test_other_tasks_are_evaluated_as_before(evaluated_run: Path) -> None:
+    page = (evaluated_run / "evaluate" / "report.html").read_text()
+    assert 'id="detection"' not in page
+    assert 'class="box predicted"' not in page
+    assert 'class="box"' in page
+    assert "detection" not in read_json(evaluated_run / "evaluate" / "metrics.json")
+    assert "n_boxes" not in pd.read_csv(evaluated_run / "evaluate" / "per_image.csv")
+    assert not (evaluated_run / "evaluate" / "detections.csv").exists()
