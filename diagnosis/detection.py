@@ -81,7 +81,7 @@ class Detector(nn.Module):
 
 
 class OneStage(Detector):
-    """torchvision's RetinaNet: dense classes and boxes for nine anchors a cell.
+    """RetinaNet of torchvision: dense classes and boxes for nine anchors a cell.
 
     Args:
         classes: K.
@@ -89,12 +89,18 @@ class OneStage(Detector):
         strides: of the encoder's levels.
         anchor_scale: multiplies the anchors' sides; at 1 they are torchvision's, from 32 pixels at
             a stride of 8.
+        score_threshold: boxes of lower scores are not given.
     """
 
     takes, anchor_size, has_class_maps = 3, 4.0, True
 
     def __init__(
-        self, classes: int, width: int, strides: Sequence[int], anchor_scale: float = 1.0
+        self,
+        classes: int,
+        width: int,
+        strides: Sequence[int],
+        anchor_scale: float = 1.0,
+        score_threshold: float = 0.05,
     ) -> None:
         super().__init__()
         self.width = width
@@ -104,6 +110,7 @@ class OneStage(Detector):
             _Given(width),
             classes,
             anchor_generator=AnchorGenerator(sizes, (RATIOS,) * len(sizes)),
+            score_thresh=score_threshold,
             detections_per_img=MOST_DETECTIONS,
         )
 
@@ -169,12 +176,18 @@ class TwoStage(Detector):
         strides: of the encoder's levels.
         anchor_scale: multiplies the anchors' sides; at 1 they are torchvision's, 32 pixels at a
             stride of 4.
+        score_threshold: boxes of lower scores are not given.
     """
 
     takes, anchor_size, has_class_maps = 4, 8.0, False
 
     def __init__(
-        self, classes: int, width: int, strides: Sequence[int], anchor_scale: float = 1.0
+        self,
+        classes: int,
+        width: int,
+        strides: Sequence[int],
+        anchor_scale: float = 1.0,
+        score_threshold: float = 0.05,
     ) -> None:
         super().__init__()
         self.width = width
@@ -189,6 +202,7 @@ class TwoStage(Detector):
             box_roi_pool=pool,
             box_head=TwoMLPHead(49 * width, 4 * width),
             box_predictor=FastRCNNPredictor(4 * width, classes + 1),
+            box_score_thresh=score_threshold,
             box_detections_per_img=MOST_DETECTIONS,
         )
 

@@ -16,6 +16,7 @@ Numbers = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
+_BLOCK_ELEMENTS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -133,35 +134,43 @@ def average_precisions(
 
     Args:
         matches: of one class.
-        weights: how often each film counts.
+        weights: how often each film counts, whole numbers.
         thresholds: which of 0.5, 0.55, ... 0.95.
 
     Returns:
         NaN where no film that counts has a true box.
     """
-    hits = matches.hits[thresholds]
+    hits, totals = matches.hits[thresholds], weights @ matches.true
     values = np.full(len(weights), np.nan)
-    for place, weight in enumerate(weights):
-        total = float(weight @ matches.true)
-        if total > 0:
-            values[place] = _interpolated(hits, weight[matches.films], total)
+    known = np.flatnonzero(totals > 0)
+    block = max(1, _BLOCK_ELEMENTS // max(1, hits.size))
+    for start in range(0, len(known), block):
+        part = known[start : start + block]
+        values[part] = _interpolated(hits, weights[part][:, matches.films], totals[part])
     return values
 
 
-def _interpolated(hits: Bools, counts: Numbers, total: float) -> float:
+def _interpolated(
+    hits: Bools, counts: Float64[np.ndarray, "r n"], totals: Float64[np.ndarray, " r"]
+) -> Float64[np.ndarray, " r"]:
     """Mean over thresholds and 101 recalls of the highest precision at or beyond each recall."""
-    drawn = counts > 0
-    hits, counts = hits[:, drawn], counts[drawn]
-    if not len(counts):
-        return 0.0
-    right = np.cumsum(hits * counts, 1)
-    precision = right / np.cumsum(counts)
-    precision = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
-    found = 0.0
-    for recall, height in zip(right / total, precision, strict=True):
-        at = np.searchsorted(recall, RECALLS, side="left")
-        found += float(height[at[at < len(height)]].sum())
-    return found / (len(hits) * len(RECALLS))
+    (levels, n), r = hits.shape, len(counts)
+    if not n:
+        return np.zeros(r)
+    right = np.cumsum(hits[None] * counts[:, None], 2)
+    drawn = np.broadcast_to(np.cumsum(counts, 1)[:, None], right.shape)
+    precision = np.divide(right, drawn, np.zeros_like(right), where=drawn > 0)
+    precision = np.maximum.accumulate(precision[..., ::-1], 2)[..., ::-1]
+    # How many right ones each recall asks for; whole numbers, so that one search serves all rows.
+    sizes, which = np.unique(totals, return_inverse=True)
+    needed = [np.searchsorted(np.arange(size + 1) / size, RECALLS, side="left") for size in sizes]
+    rows = np.arange(r * levels)[:, None]
+    offset = rows * (sizes[-1] + 1)
+    wanted = np.repeat(np.array(needed)[which], levels, 0) + offset
+    at = np.searchsorted((right.reshape(r * levels, n) + offset).ravel(), wanted.ravel())
+    reached = at.reshape(wanted.shape) < (rows + 1) * n
+    heights = np.ravel(precision)[np.minimum(at, right.size - 1)].reshape(wanted.shape)
+    return np.asarray(np.where(reached, heights, 0).reshape(r, -1).mean(1), np.float64)
 
 
 def mean_average_precision(

@@ -72,6 +72,7 @@ class DualAttNetConfig(_System):
     backbone_options: dict[str, Any] = {}
     width: int = Field(default=256, ge=16)
     anchor_scale: float = Field(default=1.0, gt=0)
+    score_threshold: float = Field(default=0.05, ge=0, lt=1)
     supervision: Literal["ila_fgda", "ila", "none"] = "ila_fgda"
     global_reduce: Literal["sum", "mean"] = "sum"
     detach_class: bool = False

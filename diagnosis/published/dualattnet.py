@@ -52,6 +52,7 @@ class DualAttNet(Network):
         pretrained: load timm's weights.
         width: channels of the pyramid.
         anchor_scale: of the anchors, see ``OneStage`` and ``TwoStage``.
+        score_threshold: boxes of lower scores are not given; 0.05 is torchvision's.
         supervision: both attentions, the image-level one, or none.
         global_reduce: see ``DualAttention``.
         detach_class: keep the attention's loss out of the detector's class maps.
@@ -77,6 +78,7 @@ class DualAttNet(Network):
         pretrained: bool = False,
         width: int = 256,
         anchor_scale: float = 1.0,
+        score_threshold: float = 0.05,
         supervision: Supervision = "ila_fgda",
         global_reduce: Reduce = "sum",
         detach_class: bool = False,
@@ -84,7 +86,9 @@ class DualAttNet(Network):
         super().__init__()
         self.encoder = build_encoder(backbone, pretrained=pretrained, options=backbone_options)
         self.multiple, self.classes = self.encoder.strides[-1], classes
-        self.detector = DETECTORS[detector](classes, width, self.encoder.strides, anchor_scale)
+        self.detector = DETECTORS[detector](
+            classes, width, self.encoder.strides, anchor_scale, score_threshold
+        )
         if supervision == "ila_fgda" and not self.detector.has_class_maps:
             raise ConfigError(
                 f"supervision 'ila_fgda' weighs by dense class maps, and '{detector}' proposes "

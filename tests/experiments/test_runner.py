@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from diagnosis.published.config import DualAttNetConfig
 from experiments.config import RunConfig
 from experiments.load import load_config
 from experiments.record import locked, read_stage
@@ -207,7 +208,10 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(
     assert not (tmp_path / "run" / "01-first" / "weights.safetensors").exists()
 
 
-def test_a_system_that_is_not_built_is_refused(tmp_path: Path) -> None:
+def test_a_system_that_is_not_built_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DualAttNetConfig, "built", False)
     with pytest.raises(ConfigError, match="the model 'dualattnet' is not built yet"):
         quiet(load_config(Path("dualattnet")), tmp_path / "run")
 
