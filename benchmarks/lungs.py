@@ -71,9 +71,9 @@ def config_of(folder: Path, fold: int, masks: int | None, helped: bool) -> RunCo
     model: dict[str, Any] = {
         "kind": "anatomy_segmenter",
         "organs": ["lungs"],
-        "widths": [16, 24, 32],
+        "widths": [16, 32, 48],
     }
-    model["backbone_options"] = {"growth_rate": 8, "block_config": [2, 2, 2, 2]}
+    model["backbone_options"] = {"growth_rate": 16, "block_config": [2, 2, 2, 2]}
     share, views, factor = (0.5, [WEAK, STRONG], 2) if helped else (1.0, [STRONG], 1)
     stage: dict[str, Any] = {
         "name": "lungs",
@@ -83,7 +83,7 @@ def config_of(folder: Path, fold: int, masks: int | None, helped: bool) -> RunCo
         "data": {"cohorts": "films", "image_size": [SIDE, SIDE], "views": views},
         "anatomy": {"organs": ["lungs"]} | ({"annotated": masks} if masks else {}),
         "teacher": {"decay": 0.97, "annotated_share": share},
-        "losses": {"dice_bce": 1} | ({"teacher_consistency": 10} if helped else {}),
+        "losses": {"dice_bce": 1} | ({"teacher_consistency": 1} if helped else {}),
         "optimiser": {"name": "adamw", "lr": 3e-3, "clip": 1.0},
         "schedule": {"name": "cosine", "warmup": 0.05},
         "epochs": EPOCHS * factor // 2,

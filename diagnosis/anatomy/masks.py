@@ -64,8 +64,11 @@ class FilmSegmenter:
         )
         small = (covers[0], covers[1])
         step = compose(fit_frame(original, small, "stretch"), invert(frame))
-        film = warp_pixels(found, step, small, outside="edge")
-        return np.asarray((film * 255).round().to(torch.uint8).numpy())
+        # What the network says of padding has no part in the film's edge.
+        stacked = torch.cat([found * valid, valid.to(found)])
+        *mass, weight = warp_pixels(stacked, step, small, outside="edge")
+        film = torch.stack(mass) / weight.clamp_min(1e-6)
+        return np.asarray((film * 255).round().clamp(0, 255).to(torch.uint8).numpy())
 
 
 def as_masks(levels: Levels) -> Pixels:
@@ -130,8 +133,8 @@ class MaskFolder:
         path = self._path(row)
         try:
             # Opened anew each time: loader processes must not share a place in a file.
-            with np.load(path, allow_pickle=False) as file:
-                return np.asarray(file[str(row)])
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return np.asarray(arrays[str(row)])
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise DataError(
                 f"{path}: expected the masks of row {row}, cannot read them ({error}); delete "

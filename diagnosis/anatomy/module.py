@@ -70,7 +70,7 @@ class SegmentationModule(TaskModule):
     def ramp(self) -> float:
         """What the consistency's weight is multiplied by at this step."""
         steps = self.trainer.estimated_stepping_batches
-        return ramp_up(self.global_step, self.config.ramp * steps)
+        return ramp_up(self.global_step, float(self.config.ramp * steps))
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
         """Average the student into the teacher, once a step of the optimiser."""

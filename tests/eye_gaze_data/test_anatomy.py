@@ -10,7 +10,7 @@ from eye_gaze_data.cohort import Cohort, Pixels
 from eye_gaze_data.errors import DataError
 from eye_gaze_data.phantom import PhantomConfig, phantom_cohort
 
-SIZE = (24, 32)
+SIZE = (32, 40)
 
 
 class Masks:
@@ -28,7 +28,7 @@ class Masks:
 
 @pytest.fixture
 def cohort() -> Cohort:
-    made = phantom_cohort(PhantomConfig(n_patients=6, height=24, width=32, readers=1))
+    made = phantom_cohort(PhantomConfig(n_patients=6, height=32, width=40, readers=1))
     return replace(made, organs=("lungs", "heart"), masks=Masks())
 
 
@@ -36,7 +36,7 @@ def test_the_planes_that_a_stage_asks_for(cohort: Cohort) -> None:
     source = CohortAnatomy(cohort, ["heart", "spine"])
     masks = source(1, SIZE)
     assert masks.shape == (2, *SIZE)
-    assert masks[0].sum() == 0.5 * 14 * 32
+    assert masks[0].sum() == 0.5 * 22 * 40
     assert np.isnan(masks[1]).all()
     assert np.isnan(source.of_film(np.zeros((3, 4), np.float32))).all()
     assert source.of_film(np.zeros((3, 4), np.float32)).shape == (2, 3, 4)
@@ -56,9 +56,7 @@ def test_masks_that_are_wrong_are_named(cohort: Cohort) -> None:
     names = cohort.table["image_id"]
     with pytest.raises(DataError, match=f"'{names[2]}': the mask of organ 'lungs' .* 255]"):
         source(2, SIZE)
-    message = (
-        f"'{names[4]}': its film has .24, 32. pixels .height, width., its organ masks have .12, 32."
-    )
+    message = f"'{names[4]}': its film has .32, 40. pixels .*, its organ masks have .12, 40."
     with pytest.raises(DataError, match=message):
         source(4, SIZE)
 

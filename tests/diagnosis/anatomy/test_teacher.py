@@ -72,6 +72,6 @@ def test_the_decay_warms_up_to_a_plain_mean() -> None:
 
 
 def test_the_consistency_ramps_up() -> None:
-    assert ramp_up(0, 20) == pytest.approx(math.exp(-5))
-    assert ramp_up(10, 20) == pytest.approx(math.exp(-1.25))
-    assert ramp_up(20, 20) == ramp_up(100, 20) == ramp_up(0, 0) == 1
+    assert ramp_up(0, 20.0) == pytest.approx(math.exp(-5))
+    assert ramp_up(10, 20.0) == pytest.approx(math.exp(-1.25))
+    assert ramp_up(20, 20.0) == ramp_up(100, 20.0) == ramp_up(0, 0.0) == 1
