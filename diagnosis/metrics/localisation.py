@@ -134,7 +134,8 @@ def lift(inside: Array, area: Array) -> float:
 def _on_film(values: Array, region: BoxRegion) -> Array:
     if values.shape != region.film.shape:
         raise DataError(f"a map on the boxes' grid {region.film.shape}: found {values.shape}")
-    return values[region.film]
+    on_film: Array = values[region.film]
+    return on_film
 
 
 def _share(part: npt.NDArray[np.bool_], film: npt.NDArray[np.bool_]) -> float:

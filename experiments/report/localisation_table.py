@@ -61,7 +61,7 @@ def _group(name: str, facts: Facts) -> LocalisationGroup:
         facts=(
             (counted(facts.get("n_images"), "image") + " with boxes", count(facts.get("n_images"))),
             (counted(facts.get("n_patients"), "patient"), count(facts.get("n_patients"))),
-            ("without a complete list", count(facts.get("n_without_boxes"))),
+            ("without boxes", count(facts.get("n_without_boxes"))),
         ),
         tolerance=percent(facts.get("tolerance")),
         columns=tuple(TITLES[kind] for kind in kinds),
