@@ -25,6 +25,7 @@ from eye_gaze_data.dataset import GazeDataset
 from eye_gaze_data.errors import ConfigError, DataError, nearest
 from eye_gaze_data.open_cohort import CohortConfig, open_cohort
 from eye_gaze_data.splits import check_splits, legacy_split
+from pretrain.gaze import film_gaze
 from pretrain.module import ContrastModule
 from saliency.module import TaskModule, TaskSettings
 from saliency.network import Network
@@ -145,8 +146,19 @@ def build_module(config: RunConfig, stage: StageConfig, cohort: Cohort) -> TaskM
         exclusive=exclusive,
     )
     if stage.task == "contrast":
-        return ContrastModule(network, settings, stage.contrast)
+        return ContrastModule(network, settings, stage.contrast, _film_gaze(config, stage, cohort))
     return CooperativeModule(network, settings)
+
+
+def _film_gaze(
+    config: RunConfig, stage: StageConfig, cohort: Cohort
+) -> dict[int, torch.Tensor] | None:
+    """What positives by gaze compare; None for a stage without such."""
+    if "gaze" not in {stage.contrast.positives_of(loss) for loss in stage.losses}:
+        return None
+    names = list(stage.data.cohorts)
+    rows = [cohort.rows_of(split, names) for split in (stage.data.train, stage.data.valid)]
+    return film_gaze(stage_dataset(config, stage, cohort), np.concatenate(rows))
 
 
 def _class_weights(

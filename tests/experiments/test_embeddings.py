@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,8 @@ EPOCHS = 3
 def contrast_config(loss: str, **changes: Any) -> RunConfig:  # noqa: ANN401
     stage = small_stage("contrast", "pretrain", "contrast", epochs=EPOCHS)
     data = {**stage["data"], "views": 2, "augment": "radiograph"}
-    stage |= {"data": data, "train": ["encoder_a.*"], "losses": {loss: {"options": {"hidden": 16, "out": 8}}}}  # fmt: skip
+    losses = {loss: {"options": {"hidden": 16, "out": 8}}}
+    stage |= {"data": data, "train": ["encoder_a.*"], "losses": losses}
     stage["monitor"] = {"metric": "valid/knn", "mode": "max"}
     return small_config(stages=[stage | changes])
 
@@ -167,13 +167,13 @@ def test_an_interrupted_stage_ends_in_the_same_bits(
     # What a killed process may leave of the last step.
     (tmp_path / "cut" / "01-contrast" / "tensorboard" / "projector").mkdir(parents=True)
     run(config, tmp_path / "cut", say=lambda _: None)
-    one, other = (load_file(tmp_path / n / "01-contrast" / "weights.safetensors") for n in ("whole", "cut"))  # fmt: skip
+    folders = [tmp_path / name / "01-contrast" for name in ("whole", "cut")]
+    one, other = (load_file(folder / "weights.safetensors") for folder in folders)
     assert one.keys() == other.keys()
     assert {name.split(".")[0] for name in one} == {"encoder_a", "encoder_b"}
     assert all(torch.equal(one[name], other[name]) for name in one)
-    logs = [(tmp_path / n / "01-contrast" / "metrics.csv").read_text() for n in ("whole", "cut")]
+    logs = [(folder / "metrics.csv").read_text() for folder in folders]
     assert logs[0] == logs[1]
-    shutil.rmtree(tmp_path / "cut")
 
 
 def test_a_later_stage_starts_from_either_encoder_or_both(finished: Path, tmp_path: Path) -> None:
