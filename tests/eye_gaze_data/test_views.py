@@ -90,7 +90,7 @@ def test_blur_is_scipy_s(sigma: float) -> None:
 
 
 def test_the_lungs_stay_in_the_views_of_radiographs() -> None:
-    """At least 0.9 of a phantom's lungs in every view, 0.98 on average; a tighter crop cuts them."""
+    """At least 0.9 of a phantom's lungs in every view, 0.98 on average; a tighter crop cuts."""
     cohort = phantom_cohort(PhantomConfig(n_patients=8, height=96, width=96, gaze="none"))
     lungs = CohortAnatomy(cohort, [organ for organ in cohort.organs if "lung" in organ])
     preset = AugmentConfig.model_validate("radiograph")
