@@ -38,6 +38,7 @@ from eye_gaze_data.open_cohort import CohortConfig, open_cohort
 from eye_gaze_data.sampler import Rows
 from eye_gaze_data.splits import check_splits, legacy_split
 from eye_gaze_data.unrendered import UnrenderedDataset
+from pretrain.gaze import film_gaze
 from pretrain.module import ContrastModule
 from saliency.cooperation import Cooperation, TaskPart
 from saliency.module import TaskModule, TaskSettings
@@ -162,7 +163,7 @@ def build_module(config: RunConfig, stage: StageConfig, cohort: Cohort) -> TaskM
         exclusive=exclusive,
     )
     if stage.task == "contrast":
-        return ContrastModule(network, settings, stage.contrast)
+        return ContrastModule(network, settings, stage.contrast, _film_gaze(config, stage, cohort))
     if stage.task == "detect":
         return DetectionModule(network, settings)
     if stage.task == "segment":
@@ -177,6 +178,17 @@ def stage_cooperation(stage: StageConfig) -> Cooperation:
         for name, task in stage.tasks.items()
     }
     return Cooperation(parts, stage.unfreeze, stage.optimiser.rates)
+
+
+def _film_gaze(
+    config: RunConfig, stage: StageConfig, cohort: Cohort
+) -> dict[int, torch.Tensor] | None:
+    """What positives by gaze compare; None for a stage without such."""
+    if "gaze" not in {stage.contrast.positives_of(loss) for loss in stage.losses}:
+        return None
+    names = list(stage.data.cohorts)
+    rows = [cohort.rows_of(split, names) for split in (stage.data.train, stage.data.valid)]
+    return film_gaze(stage_dataset(config, stage, cohort), np.concatenate(rows))
 
 
 def _class_weights(

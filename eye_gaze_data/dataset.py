@@ -247,4 +247,5 @@ def _blurred(image: Tensor, sigma: float) -> Tensor:
     """Below a tenth of a pixel a blur changes nothing."""
     if sigma < 0.1:
         return image
-    return tv.gaussian_blur(image, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma] * 2)
+    blurred: Tensor = tv.gaussian_blur(image, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma] * 2)
+    return blurred

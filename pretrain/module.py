@@ -2,6 +2,7 @@
 
 import copy
 import zlib
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -17,9 +18,10 @@ from saliency.terms import LossTerm
 
 from .config import ContrastConfig, Positives, TripletOptions
 from .gather import gathered
+from .gaze import cells_of, gaze_pairs
 from .losses import pairwise_distance, unpooled_triplet_loss
 from .methods import Method, Rows, build_method
-from .positives import Pairs, coarse_gaze, gaze_pairs, group_pairs, label_pairs, numbered
+from .positives import Pairs, group_pairs, label_pairs, numbered
 
 
 class ContrastModule(TaskModule):
@@ -32,15 +34,22 @@ class ContrastModule(TaskModule):
         network: whose encoder is trained.
         settings: of the stage.
         config: of the contrast.
+        gaze: of ``film_gaze``, for positives by gaze.
 
     Attributes:
         methods: by the name of the loss.
         target: the momentum encoder's network; None if no method wants one.
     """
 
-    def __init__(self, network: Network, settings: TaskSettings, config: ContrastConfig) -> None:
+    def __init__(
+        self,
+        network: Network,
+        settings: TaskSettings,
+        config: ContrastConfig,
+        gaze: Mapping[int, Tensor] | None = None,
+    ) -> None:
         super().__init__(network, settings)
-        self.config = config
+        self.config, self.gaze = config, gaze or {}
         width = sum(network.width(encoder) for encoder in config.encoders)
         with torch.random.fork_rng(devices=[]):
             # Heads depend on seed and stage alone.
@@ -116,8 +125,7 @@ class ContrastModule(TaskModule):
         if kind == "label":
             return label_pairs(share(batch["labels"]), index, self.config.jaccard)
         if kind == "gaze":
-            cells = share(coarse_gaze(batch["saliency"], batch["valid"]))
-            return gaze_pairs(cells, index, self.config.gaze_correlation)
+            return gaze_pairs(cells_of(self.gaze, index), index, self.config.gaze_correlation)
         if kind == "patient":
             return group_pairs(share(numbered(batch["patient_id"], index.device)))
         return group_pairs(index)

@@ -1,4 +1,4 @@
-"""Which rows of a batch belong together, and which do not: by image, label, patient or gaze.
+"""Which rows of a batch belong together, and which do not: by image, label or patient.
 
 Every function gives two symmetric masks, alike and unlike; a pair of which nothing is known is in
 neither, and nobody is alike or unlike to itself.
@@ -10,10 +10,8 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from torch.nn import functional as F
 
 Pairs = tuple[Bool[Tensor, "b b"], Bool[Tensor, "b b"]]
-CELLS = 16
 
 
 def label_pairs(
@@ -46,7 +44,7 @@ def label_pairs(
     if index is not None:
         same_image = index[:, None] == index[None]
         alike, unlike = alike | same_image, unlike & ~same_image
-    return alike & ~_itself(labels), unlike & ~_itself(labels)
+    return alike & ~itself(labels), unlike & ~itself(labels)
 
 
 def group_pairs(group: Int64[Tensor, " b"]) -> Pairs:
@@ -56,60 +54,7 @@ def group_pairs(group: Int64[Tensor, " b"]) -> Pairs:
         group: a number for each row.
     """
     same = group[:, None] == group[None]
-    return same & ~_itself(group), ~same
-
-
-def gaze_pairs(
-    cells: Float[Tensor, "b p"], index: Int64[Tensor, " b"], threshold: float = 0.7
-) -> Pairs:
-    """Films that were looked at alike; a film without gaze is compared with nobody.
-
-    Pairs by gaze similarity are McGIP's idea (Zhao et al., AAAI 2024), which compares scanpaths
-    and hashes of gaze maps at a threshold of 0.7. Here two rows are alike if their densities
-    correlate by at least ``threshold`` over the cells that are film in both, as the network sees
-    them: views that were moved apart correlate less.
-
-    Args:
-        cells: of ``coarse_gaze``.
-        index: which image a row shows; views of one image are alike.
-        threshold: of the correlation.
-    """
-    similarity = correlations(cells)
-    same_image = index[:, None] == index[None]
-    alike, unlike = similarity >= threshold, similarity < threshold
-    return (alike | same_image) & ~_itself(index), unlike & ~same_image
-
-
-def coarse_gaze(
-    saliency: Float[Tensor, "b 1 h w"], valid: Bool[Tensor, "b 1 h w"], side: int = CELLS
-) -> Float[Tensor, "b p"]:
-    """Mean density of each of ``side`` x ``side`` cells.
-
-    Returns:
-        NaN for a cell of which less than half is film, and all NaN for a row without gaze.
-    """
-    film = F.adaptive_avg_pool2d(valid.float(), side).flatten(1)
-    density = F.adaptive_avg_pool2d(saliency, side).flatten(1)
-    return (density / film).where(film >= 0.5, torch.nan)
-
-
-def correlations(cells: Float[Tensor, "b p"]) -> Float[Tensor, "b b"]:
-    """Pearson's correlation of each pair of rows over the cells that both know.
-
-    Returns:
-        float64; NaN where they share fewer than two cells, or one of them is constant there.
-    """
-    known = ~cells.isnan()
-    mass = cells.nansum(1, keepdim=True).clamp_min(torch.finfo(cells.dtype).tiny)
-    # To a mean of about 1, so that squares keep their digits.
-    values = (cells / mass * cells.shape[1]).double().nan_to_num(0)
-    both = known.double()
-    n = both @ both.T
-    sums = values @ both.T
-    squares = values.square() @ both.T - sums.square() / n
-    products = values @ values.T - sums * sums.T / n
-    spread = (squares.clamp_min(0) * squares.T.clamp_min(0)).sqrt()
-    return (products / spread).where((n >= 2) & (spread > 1e-9), torch.nan)
+    return same & ~itself(group), ~same
 
 
 def numbered(names: Sequence[str], device: torch.device) -> Int64[Tensor, " b"]:
@@ -118,5 +63,6 @@ def numbered(names: Sequence[str], device: torch.device) -> Int64[Tensor, " b"]:
     return torch.tensor([int.from_bytes(d, "big") >> 1 for d in digests], device=device)
 
 
-def _itself(rows: Tensor) -> Tensor:
+def itself(rows: Tensor) -> Bool[Tensor, "b b"]:
+    """The diagonal."""
     return torch.eye(len(rows), dtype=torch.bool, device=rows.device)

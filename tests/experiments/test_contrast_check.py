@@ -48,11 +48,11 @@ REFUSED: list[tuple[Tree, Tree, Tree, str]] = [
         "'nt_xent' compares the two views.*'label' goes with triplet, supcon, byol",
     ),
     ({"vicreg": 1}, VIEWS, {"contrast": {"positives": "gaze"}}, "'gaze' goes with triplet, supcon"),
-    ({"supcon": {"options": {"temprature": 1}}}, {}, {}, "'temprature' does not exist.*'temperature'"),
-    ({"supcon": {"options": {"temperature": 0}}}, {}, {}, "'temperature' of loss 'supcon'.*found 0"),
+    ({"supcon": {"options": {"temprature": 1}}}, {}, {}, "'temprature' does not exist"),
+    ({"supcon": {"options": {"temperature": 0}}}, {}, {}, "'temperature' of loss 'sup.*found 0"),
     ({"triplet": {"options": {"mining": "hard"}}}, {}, {}, "'mining' of loss 'triplet'.*'hard'"),
     ({"byol": {"options": {"momentum": 2}}}, VIEWS, {}, "'momentum' of loss 'byol'.*found 2"),
-    ({"triplet": 1}, {}, {"contrast": {"encoder": "encoder"}}, "contrast.encoder 'encoder' does not"),
+    ({"triplet": 1}, {}, {"contrast": {"encoder": "encoder"}}, "contrast.encoder 'encoder'"),
     ({"triplet": 1}, {}, {"batch_size": 1}, "a contrast needs a batch_size of at least 2"),
     ({"bce": 1}, {}, {}, "loss 'bce' is not for task 'contrast'"),
     (
@@ -73,7 +73,7 @@ REFUSED: list[tuple[Tree, Tree, Tree, str]] = [
         {"legacy": {"unpooled_triplet": True}, "contrast": {"encoder": "both"}},
         "of one encoder",
     ),
-    ({"triplet": 1}, {}, {"monitor": {"metric": "valid/kn", "mode": "max"}}, "did you mean 'valid/knn'"),
+    ({"triplet": 1}, {}, {"monitor": {"metric": "valid/kn", "mode": "max"}}, "mean 'valid/knn'"),
 ]  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def test_two_encoders_need_a_model_with_two() -> None:
             {},
             r"two training films and a second patient; found \d+ patient\(s\) with at most 1 film",
         ),
-        ({}, {"with_labels": False}, "no training image states every label.*positives: augmentation"),
+        ({}, {"with_labels": False}, "no training image states every label.*: augmentation"),
     ],
 )  # fmt: skip
 def test_films_that_cannot_give_positives_are_refused(
@@ -149,16 +149,16 @@ def test_what_the_labels_allow() -> None:
     config = contrast({"supcon": 1})
     cohort, stage = build_cohorts(config), config.stages[0]
     rows = np.arange(4)
-    labels = np.zeros_like(cohort.labels)
-    object.__setattr__(cohort, "labels", labels)
+    names = cohort.pathologies
+    cohort.table.loc[:, names] = 0.0
     with pytest.raises(ConfigError, match="no two training films have unlike findings .*one class"):
         check_positives(stage, cohort, rows)
-    labels[:4, :4] = np.eye(4)
+    cohort.table.loc[:3, names[:4]] = np.eye(4)
     with pytest.raises(ConfigError, match="no two training films have alike findings"):
         check_positives(stage, cohort, rows)
     paired = contrast({"supcon": 1}, VIEWS)
     check_positives(paired.stages[0], cohort, rows)  # the other view is a positive
-    labels[3] = labels[2]
+    cohort.table.loc[3, names] = cohort.table.loc[2, names]
     check_positives(stage, cohort, rows)
     with pytest.raises(ConfigError, match="at least 2 training films, found 1"):
         check_positives(stage, cohort, rows[:1])

@@ -2,7 +2,8 @@
 
 import csv
 import json
-import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from diagnosis.config import DualEncoderConfig
 from experiments.build import build_cohorts, build_module, build_network, stage_dataset
 from experiments.config import RunConfig
 from experiments.embeddings import embed, save_encoder, watched_rows
+from experiments.load import dump_config
 from experiments.runner import run
 from eye_gaze_data.files import read_json
 from pretrain.watch import watch
@@ -29,7 +31,8 @@ EPOCHS = 3
 def contrast_config(loss: str, **changes: Any) -> RunConfig:  # noqa: ANN401
     stage = small_stage("contrast", "pretrain", "contrast", epochs=EPOCHS)
     data = {**stage["data"], "views": 2, "augment": "radiograph"}
-    stage |= {"data": data, "train": ["encoder_a.*"], "losses": {loss: {"options": {"hidden": 16, "out": 8}}}}  # fmt: skip
+    losses = {loss: {"options": {"hidden": 16, "out": 8}}}
+    stage |= {"data": data, "train": ["encoder_a.*"], "losses": losses}
     stage["monitor"] = {"metric": "valid/knn", "mode": "max"}
     return small_config(stages=[stage | changes])
 
@@ -167,13 +170,13 @@ def test_an_interrupted_stage_ends_in_the_same_bits(
     # What a killed process may leave of the last step.
     (tmp_path / "cut" / "01-contrast" / "tensorboard" / "projector").mkdir(parents=True)
     run(config, tmp_path / "cut", say=lambda _: None)
-    one, other = (load_file(tmp_path / n / "01-contrast" / "weights.safetensors") for n in ("whole", "cut"))  # fmt: skip
+    folders = [tmp_path / name / "01-contrast" for name in ("whole", "cut")]
+    one, other = (load_file(folder / "weights.safetensors") for folder in folders)
     assert one.keys() == other.keys()
     assert {name.split(".")[0] for name in one} == {"encoder_a", "encoder_b"}
     assert all(torch.equal(one[name], other[name]) for name in one)
-    logs = [(tmp_path / n / "01-contrast" / "metrics.csv").read_text() for n in ("whole", "cut")]
+    logs = [(folder / "metrics.csv").read_text() for folder in folders]
     assert logs[0] == logs[1]
-    shutil.rmtree(tmp_path / "cut")
 
 
 def test_a_later_stage_starts_from_either_encoder_or_both(finished: Path, tmp_path: Path) -> None:
@@ -187,3 +190,36 @@ def test_a_later_stage_starts_from_either_encoder_or_both(finished: Path, tmp_pa
     found = load_file(tmp_path / "run" / "01-classify" / "weights.safetensors")
     for name, value in load_file(weights).items():
         assert torch.equal(found[name], value), name
+
+
+@pytest.mark.slow
+@pytest.mark.ddp
+def test_two_processes_log_the_scores_of_all_films(tmp_path: Path) -> None:
+    """What two processes watched together is what one finds in their weights."""
+    stage = contrast_config("nt_xent", contrast={"watch": {"neighbours": 3}}).stages[0]
+    config = small_config(
+        stages=[stage.model_dump(mode="json")], trainer={"device": "cpu", "devices": 2}
+    )
+    path, out = tmp_path / "run.yaml", tmp_path / "run"
+    path.write_text(dump_config(config))
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
+        "29523", "-m", "experiments", "pretrain", str(path), "--out", str(out),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-9000:]
+    folder = out / "01-contrast"
+    record = read_json(folder / "stage.json")
+    best = rows_of(folder / "metrics.csv")[record["best_epoch"]]
+    cohort = build_cohorts(config)
+    module = build_module(config, stage, cohort)
+    module.network.load_state_dict(load_file(folder / "weights.safetensors"), strict=False)
+    dataset = stage_dataset(config, stage, cohort)
+    bank, queries = (
+        embed(module, dataset, watched_rows(stage, dataset, split), 8)
+        for split in ("train", "valid")
+    )
+    expected = watch(bank.vectors, bank.labels, queries.vectors, queries.labels, 3)
+    for name, value in expected.items():
+        assert float(best[f"valid/{name}"]) == pytest.approx(value, rel=1e-4), name
+    assert (folder / "encoder.safetensors").is_file()

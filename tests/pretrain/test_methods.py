@@ -14,6 +14,7 @@ from pretrain.config import OPTIONS, POSITIVES, ContrastConfig
 from pretrain.losses import semi_hard_triplet_loss, supcon_loss
 from pretrain.methods import METHODS, Method, Rows, ViewPair, build_method
 from pretrain.positives import Pairs, group_pairs, label_pairs
+from saliency.terms import LossTerm
 from tests.pretrain.test_losses import make_embeddings, make_labels, slow_triplets
 
 HEAD = {"hidden": 7, "out": 5}
@@ -44,7 +45,8 @@ def agree(found: Tensor, expected: Tensor, *of: Tensor) -> None:
 
 
 def mean_of(method: Method, rows: Rows) -> Tensor:
-    total, count = method(rows).sums()
+    term: LossTerm = method(rows)
+    total, count = term.sums()
     return total / count
 
 
@@ -192,8 +194,8 @@ def test_supcon_of_two_views_is_nt_xent(temperature: float) -> None:
 def test_a_batch_with_nothing_to_compare_gives_no_value_and_no_gradient(name: str) -> None:
     no = torch.zeros(8, 8, dtype=torch.bool)
     alone = make_rows(4, pairs=(no, no))._replace(view=torch.zeros(8, dtype=torch.int64))
-    single = Rows(*(part[:1] for part in alone[:2] if part is not None), no[:1, :1], no[:1, :1],
-                  alone.view[:1])  # fmt: skip
+    one = alone.embeddings[:1]
+    single = Rows(one, one.detach(), no[:1, :1], no[:1, :1], alone.view[:1])
     for rows in (alone, single):
         method = make_method(name, **({} if name == "triplet" else HEAD))
         term = method(rows)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from eye_gaze_data.batch import Batch
 from pretrain.config import ContrastConfig
+from pretrain.gaze import CELLS
 from pretrain.module import ContrastModule
 from saliency.config import OptimiserConfig
 from saliency.module import TaskSettings
@@ -156,12 +157,11 @@ def test_both_encoders_give_one_vector() -> None:
 def test_the_batch_says_what_is_positive(positives: str) -> None:
     settings = TaskSettings("contrast", "contrast", {"triplet": 1.0})
     config = ContrastConfig.model_validate({"positives": positives})
-    module, batch = ContrastModule(Toy(), settings, config), two_view_batch(3, 0)
+    cells = torch.rand(CELLS**2)
+    batch = two_view_batch(3, 0)
+    module = ContrastModule(Toy(), settings, config, {0: cells, 2: cells * 2})
     batch["labels"] = torch.eye(2)[[0, 0, 1, 0, 0, 1]]
     batch["patient_id"] = ["p", "q", "q", "p", "q", "q"]
-    batch["saliency"] = torch.full((6, 1, 7, 7), torch.nan)
-    batch["saliency"][[0, 3]] = torch.eye(7) / 7
-    batch["saliency"][[2, 5]] = torch.eye(7) / 7
     together = {"label": [0, 1], "patient": [1, 2], "gaze": [0, 2]}.get(positives, [])
     alike, unlike = module._pairs(batch, positives)  # type: ignore[arg-type]
     for i in range(6):

@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from pretrain.positives import coarse_gaze, correlations, gaze_pairs, group_pairs, numbered
+from eye_gaze_data.batch import collate
+from eye_gaze_data.config import AugmentConfig
+from eye_gaze_data.dataset import GazeDataset
+from eye_gaze_data.geometry import Fit
+from eye_gaze_data.phantom import PhantomConfig, phantom_cohort
+from pretrain.gaze import CELLS, cells_of, coarse_gaze, correlations, film_gaze, gaze_pairs
+from pretrain.positives import group_pairs, numbered
 
 NAN = math.nan
 
@@ -99,3 +105,31 @@ def test_coarse_gaze_is_the_mean_density_of_the_film_in_a_cell(
                     torch.testing.assert_close(found[row, y, x], expected)
     assert found[1].isnan().any()
     assert found[2].isnan().all()
+
+
+@pytest.mark.parametrize("fit", ["pad", "stretch"])
+def test_films_are_compared_before_they_are_moved(fit: Fit) -> None:
+    config = PhantomConfig(n_patients=6, height=96, width=80, readers=2)
+    cohort = phantom_cohort(config, "phantom")
+    moved = AugmentConfig.model_validate("radiograph")
+    plain = GazeDataset(cohort, (64, 64), fit=fit)
+    found = film_gaze(GazeDataset(cohort, (64, 64), fit=fit, views=(moved, moved)), range(6))
+    batch = collate([plain[0, row] for row in range(6)])
+    expected = coarse_gaze(batch["saliency"], batch["valid"])
+    assert found.keys() == set(np.flatnonzero(cohort.has_gaze[:6]))
+    for row, cells in found.items():
+        torch.testing.assert_close(cells, expected[row], equal_nan=True)
+    assert expected.isnan().any() == (fit == "pad")
+    gone = next(iter(found))
+    del found[gone]
+    rows = torch.tensor([3, gone, 3])
+    cells = cells_of(found, rows)
+    assert cells.shape == (3, CELLS**2)
+    assert cells[1].isnan().all() or gone == 3
+    torch.testing.assert_close(cells[0], cells[2], equal_nan=True)
+
+
+def test_a_cohort_without_gaze_has_none_to_compare() -> None:
+    cohort = phantom_cohort(PhantomConfig(n_patients=2, gaze="none"), "phantom")
+    assert film_gaze(GazeDataset(cohort, (32, 32)), range(2)) == {}
+    assert cells_of({}, torch.tensor([0, 1])).isnan().all()

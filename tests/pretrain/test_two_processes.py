@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from eye_gaze_data.batch import Batch
 from pretrain.config import ContrastConfig
 from pretrain.gather import gathered
+from pretrain.gaze import CELLS
 from pretrain.module import ContrastModule
 from saliency.config import LegacyConfig
 from saliency.module import TaskSettings
@@ -53,21 +54,19 @@ def make_step(case: str) -> Step:
         "contrast", "contrast", {loss: 1.0}, options={loss: options},
         legacy=LegacyConfig(unpooled_triplet=case == "unpooled"),
     )  # fmt: skip
-    module = ContrastModule(
-        Toy(), settings, ContrastConfig.model_validate({"positives": positives})
-    )
-    return Step(module.double())
+    generator = torch.Generator().manual_seed(5)
+    looked = torch.rand(CELLS**2, generator=generator)
+    gaze = {row: looked + 0.1 * row * torch.rand(CELLS**2, generator=generator) for row in range(3)}
+    gaze |= {row: torch.rand(CELLS**2, generator=generator) for row in (3, 5)}
+    config = ContrastConfig.model_validate({"positives": positives})
+    return Step(ContrastModule(Toy(), settings, config, gaze).double())
 
 
 def make_whole(images: int = 7) -> Batch:
     batch = two_view_batch(images, 3)
     labels = torch.eye(3)[torch.arange(images) % 3]
     labels[1] = torch.nan
-    generator = torch.Generator().manual_seed(5)
-    saliency = torch.rand(images, 1, 7, 7, generator=generator)
-    saliency[:3] = saliency[:1] + 0.1 * saliency[:3]
-    saliency[4] = torch.nan
-    batch["labels"], batch["saliency"] = labels.repeat(2, 1), saliency.repeat(2, 1, 1, 1)
+    batch["labels"] = labels.repeat(2, 1)
     batch["image"] = batch["image"].double()
     batch["patient_id"] = [f"p{image // 2}" for image in range(images)] * 2
     return batch
@@ -96,7 +95,8 @@ WORKER = """
 import sys, torch
 from torch.nn.parallel import DistributedDataParallel
 sys.path.insert(0, sys.argv[4])
-from tests.pretrain.test_two_processes import CASES, gathered, make_step, make_whole, results_of, rows_of
+from pretrain.gather import gathered
+from tests.pretrain.test_two_processes import CASES, make_step, make_whole, results_of, rows_of
 rank, rendezvous, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
 whole, found = make_whole(), {}

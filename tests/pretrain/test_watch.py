@@ -63,7 +63,10 @@ def test_the_score_is_the_mean_auroc_of_the_findings_that_have_both_kinds() -> N
     (bank, labels), (queries, truth) = make_films(60, 4), make_films(40, 5)
     labels[:, 1] = np.where(labels[:, 1] == 0, 0, NAN)  # the bank has no positive
     found = watch(bank, labels, queries, truth, 7)
-    scores = {"knn": knn_scores(bank, labels, queries, 7), "probe": probe_scores(bank, labels, queries)}  # fmt: skip
+    scores = {
+        "knn": knn_scores(bank, labels, queries, 7),
+        "probe": probe_scores(bank, labels, queries),
+    }
     for name, score in scores.items():
         values = []
         for c in (0, 2):
