@@ -1,4 +1,4 @@
-"""The shipped study of cooperation: every cell is a run that can work, and they differ as they say."""
+"""The shipped study of cooperation: every cell is a run that can work and is what it says."""
 
 from pathlib import Path
 
