@@ -111,7 +111,7 @@ def test_a_part_rests_until_its_epoch_even_from_weight_decay_and_in_its_statisti
     module = made({"square": 1.0}, cooperation=Cooperation(unfreeze={"body.*": 1}))
     trainer = make_trainer(limit_val_batches=0)
     trainer.fit_loop.max_epochs = 2
-    trainer.fit(module, loader([make_batch()]))
+    trainer.fit(module, loader([make_batch()]), loader([]))
     assert changed(module, before) == set(before)
     assert module.network.get_submodule("body.1").training
 
@@ -125,7 +125,7 @@ def test_a_resting_part_does_not_count_in_the_clipped_norm() -> None:
     )  # fmt: skip
     before = state(module)
     trainer = make_trainer(limit_val_batches=0, gradient_clip_val=0.01)
-    trainer.fit(module, loader([make_batch()]))
+    trainer.fit(module, loader([make_batch()]), loader([]))
     steps = [module.network.state_dict()[n] - before[n] for n in ("head.0.weight", "head.0.bias")]
     moved = torch.cat([step.flatten() for step in steps]).norm()
     assert moved.item() == pytest.approx(0.01, rel=1e-3)
