@@ -228,7 +228,7 @@ def stage_dataset(
     augment: bool = False,
     films: bool = True,
 ) -> GazeDataset:
-    """The samples of a stage: of one fixed view, or as they are trained on; with films or without."""
+    """The samples of a stage: of one fixed view or as trained on, with films or without."""
     data = stage.data
     kind = GazeDataset if films else UnrenderedDataset
     return kind(
