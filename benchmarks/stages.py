@@ -39,7 +39,7 @@ SALIENCY = ["encoder_b.*", "decoder.*", "saliency_head.*"]
 RUNS = 3
 
 
-def stage(name: str, task: str, train: list[str], epochs: int, **more: Any) -> dict[str, Any]:
+def stage(name: str, task: str, train: list[str], epochs: int, **more: object) -> dict[str, Any]:
     losses = {"contrast": {"triplet": 1}, "saliency": {"kld": 1}}.get(task, {"bce": 1})
     monitor = {"metric": "valid/loss", "mode": "min"}
     return {

@@ -139,6 +139,7 @@ def test_a_row_that_was_not_computed_is_an_error() -> None:
 
 
 SITE = {"use": "cbam", "at": "decoder.1", "options": {"reduction": 2}}
+WIDER = {"growth_rate": 16, "block_config": [1, 1, 1, 1]}
 GIVES = {"use": "image_level_attention", "at": "encoder_a.4", "options": {"classes": 14}}
 
 
@@ -152,7 +153,7 @@ GIVES = {"use": "image_level_attention", "at": "encoder_a.4", "options": {"class
         ("fuse", {"data": PLAIN | {"views": 2}}, None),
         ("fuse", {"model": {"attention": [SITE]}}, "pooled"),
         ("fuse", {"model": {"attention": [SITE]}, "train": ["fusion.*", "attention.*"]}, None),
-        ("saliency", {"model": {"attention": [GIVES]}}, None),
+        ("saliency", {"model": {"attention": [GIVES], "backbone_options": WIDER}}, None),
         ("saliency", {"train": ["attention.*"], "model": {"attention": [SITE]}}, "encoder_a"),
         ("saliency", {"train": ["*"]}, None),
     ],

@@ -102,3 +102,22 @@ def test_the_wrong_number_of_processes_is_refused(tmp_path: Path) -> None:
     config = small_config(trainer={"device": "cpu", "devices": 2})
     with pytest.raises(ConfigError, match=r"1 process\(es\) were started; launch with: torchrun"):
         run(config, tmp_path / "run")
+
+
+def test_srun_is_known_by_its_variables_and_does_not_requeue_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from experiments.config import TrainerConfig
+    from experiments.ranks import cluster
+
+    many = TrainerConfig(devices=2)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert cluster(many) == []
+    for name, value in (("NTASKS", 2), ("PROCID", 1), ("LOCALID", 1), ("NODEID", 0)):
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    (environment,) = cluster(many)
+    assert (environment.world_size(), environment.global_rank()) == (2, 1)
+    assert not environment.auto_requeue
+    assert cluster(TrainerConfig()) == []
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "torchrun within a job")
+    assert cluster(many) == []
