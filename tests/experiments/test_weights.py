@@ -8,6 +8,7 @@ from experiments.weights import (
     freeze,
     frozen_fingerprint,
     hand_over,
+    read_classes,
     read_weights,
     save_weights,
 )
