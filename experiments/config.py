@@ -243,8 +243,8 @@ class TrainerConfig(Strict):
         precision: Lightning's name; float32 is right on a CPU.
         workers: loader processes.
         accumulate: batches a step of the optimiser.
-        computed_once: ``auto`` trains on what a frozen part of the network gave for each film, where
-            nothing is augmented; ``off`` computes it again in every step.
+        computed_once: ``auto`` trains on what a frozen part of the network gave for each film,
+            where nothing is augmented; ``off`` computes it again in every step.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"

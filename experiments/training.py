@@ -18,10 +18,12 @@ from .board import epochs_before
 from .build import build_data, build_module, stage_classes, stage_dataset
 from .callbacks import BEST, LAST, CheckFirstBatch, StageCheckpoint, StageLog
 from .centre_lines import centre_lines
+from .checkpoint_file import AtomicCheckpointIO
 from .computed_once import FOLDER, ComputeOnce, stage_cut
 from .embeddings import Watch, finish_contrast
+from .out_of_memory import is_out_of_memory, out_of_memory
 from .panel import Panel
-from .ranks import is_first_rank
+from .ranks import cluster, is_first_rank
 from .weights import (
     check_classes,
     freeze,
@@ -79,7 +81,12 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         _quiet()
         begin = ComputeOnce(stage, cut.name, fingerprint) if cut else None
         trainer = _trainer(stage, anatomy, checkpoint, begin, say, bar=bar)
-        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        try:
+            trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise out_of_memory(error, stage.config, spec) from error
     if frozen_fingerprint(module.network, statistics=not drifting) != fingerprint:
         raise StageError(f"stage '{spec.name}': a frozen parameter or statistic changed")
     checkpoint.tasks.check(module, spec.name)
@@ -152,6 +159,7 @@ def _trainer(
         accumulate_grad_batches=config.accumulate,
         gradient_clip_val=spec.optimiser.clip,
         callbacks=callbacks,
+        plugins=[AtomicCheckpointIO(), *cluster(config)],
         logger=False,
         num_sanity_val_steps=0,
         enable_progress_bar=bar,

@@ -38,10 +38,22 @@ class HandOver:
 def save_weights(
     path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors as safetensors, atomically."""
+    """Write tensors as safetensors, atomically; the same values give the same bytes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    data = save(tensors, dict(metadata or {}))
+    data = _sorted(save(tensors, dict(metadata or {})))
     write_atomic(path, lambda file: file.write(data))
+
+
+def _sorted(data: bytes) -> bytes:
+    """A safetensors file with its metadata in order: the library writes them in any."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    # Spaces keep what follows at multiples of eight bytes.
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -54,7 +54,8 @@ def is_still(network: nn.Module, cut: Cut) -> bool:
     Nothing trains there, all is in evaluation mode, and no attention module gives losses, which
     would be lost.
     """
-    if any(p.requires_grad for name, p in network.named_parameters() if name.startswith(cut.before)):
+    parameters = [p for name, p in network.named_parameters() if name.startswith(cut.before)]
+    if any(parameter.requires_grad for parameter in parameters):
         return False
     modules = [module for name, module in network.named_modules() if name.startswith(cut.before)]
     giving = any(isinstance(module, AttentionModule) and module.provides for module in modules)

@@ -104,7 +104,7 @@ class Network(nn.Module):
     def up_to_cut(
         self, image: Tensor, task: Task, context: AttentionContext | None = None
     ) -> Tensor:
-        """What stands at the cut of a task: the pooled vectors (B, D + E), if not said otherwise."""
+        """What stands at the cut of a task, the pooled vectors (B, D + E) if not said otherwise."""
         outputs: Outputs = self(image, task, context)
         return outputs["features"]["pooled"]
 
