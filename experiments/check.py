@@ -11,12 +11,12 @@ from pretrain.config import OPTIONS as METHODS
 from saliency.attention import provided_losses, requirements
 
 from .anatomy_check import check_anatomy, check_annotated
-from .build import stage_classes, supervised_rows
 from .check_cooperation import GAZE_LOSSES, check_cooperation
 from .config import ModelConfig, RunConfig, StageConfig
 from .contrast_check import check_contrast, check_positives
 from .loss_options import check_options
 from .needs import check_attention, check_boxes, check_masks
+from .stage_data import stage_classes, supervised_rows
 
 TASKS_OF_KIND = {
     "pretrain": {"contrast", "classify", "segment"},

@@ -24,10 +24,10 @@ from eye_gaze_data.files import sha256_of, told_when_full
 from saliency.cut import Computed, Cut
 from saliency.module import TaskModule
 
-from .build import stage_classes, stage_dataset
 from .config import RunConfig, StageConfig
 from .ranks import barrier, from_first, is_first_rank
 from .record import versions
+from .stage_data import stage_classes, stage_dataset
 
 if TYPE_CHECKING:
     from .runner import StageRun

@@ -8,8 +8,8 @@ from eye_gaze_data.errors import ConfigError, DataError
 from saliency.attention import requirements
 from saliency.config import AttentionConfig
 
-from .build import stage_classes
 from .config import ModelConfig, RunConfig, StageConfig
+from .stage_data import stage_classes
 
 
 def check_attention(stage: StageConfig, model: ModelConfig, cohort: Cohort) -> None:

@@ -13,18 +13,13 @@ from eye_gaze_data.errors import ConfigError, DataError, GazedxError
 from saliency.attention import AttentionContext
 from saliency.network import Network
 
-from .build import (
-    build_cohorts,
-    build_network,
-    stage_classes,
-    stage_cooperation,
-    supervised_rows,
-)
+from .build import build_cohorts, build_network, stage_cooperation
 from .check import check_against_cohort, check_config, not_built
 from .config import InitConfig, ModelConfig, RunConfig, StageConfig
 from .needs import needs_met, without_boxes, without_positives
 from .record import read_stage, stage_folder
 from .rounds import last_round, means_best_round
+from .stage_data import stage_classes, supervised_rows
 from .weights import freeze, hand_over, read_weights
 
 

@@ -15,7 +15,7 @@ from eye_gaze_data.files import sha256_of_file
 
 from .anatomy_source import anatomy_source
 from .board import epochs_before
-from .build import build_data, build_module, stage_classes, stage_dataset
+from .build import build_module
 from .callbacks import BEST, LAST, CheckFirstBatch, StageCheckpoint, StageLog
 from .centre_lines import centre_lines
 from .checkpoint_file import AtomicCheckpointIO
@@ -24,6 +24,7 @@ from .embeddings import Watch, finish_contrast
 from .out_of_memory import is_out_of_memory, out_of_memory
 from .panel import Panel
 from .ranks import cluster, is_first_rank
+from .stage_data import build_data, stage_classes, stage_dataset
 from .weights import (
     check_classes,
     freeze,

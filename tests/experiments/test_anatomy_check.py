@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from experiments.anatomy_source import cohort_anatomy
-from experiments.build import build_cohorts, build_data
+from experiments.build import build_cohorts
 from experiments.check import check_against_cohort, check_config, not_built
 from experiments.config import RunConfig
 from experiments.load import expand_rounds
+from experiments.stage_data import build_data
 from eye_gaze_data.anatomy import annotated_rows
 from eye_gaze_data.cohort import Cohort, Pixels
 from eye_gaze_data.errors import ConfigError, DataError

@@ -10,13 +10,14 @@ import torch
 from safetensors.torch import load_file
 
 from experiments.anatomy_source import ensure_masks
-from experiments.build import build_cohorts, stage_dataset
+from experiments.build import build_cohorts
 from experiments.evaluate import evaluate
 from experiments.finished import FinishedStage
 from experiments.predictor import Predictor
 from experiments.record import read_stage
 from experiments.report import write_report
 from experiments.runner import run
+from experiments.stage_data import stage_dataset
 from eye_gaze_data.batch import collate
 from eye_gaze_data.errors import StageError
 from eye_gaze_data.files import read_json, sha256_of_file

@@ -9,11 +9,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from experiments import computed_once
-from experiments.build import build_cohorts, build_data, build_module, stage_dataset
+from experiments.build import build_cohorts, build_module
 from experiments.computed_once import stage_cut
 from experiments.config import RunConfig
 from experiments.record import read_stage
 from experiments.runner import run
+from experiments.stage_data import build_data, stage_dataset
 from experiments.weights import freeze
 from eye_gaze_data.batch import collate
 from eye_gaze_data.errors import StageError

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from diagnosis.losses import binary_cross_entropy
-from experiments.build import build_cohorts, build_data, build_module, supervised_rows
+from experiments.build import build_cohorts, build_module
 from experiments.config import RunConfig
 from experiments.runner import run
+from experiments.stage_data import build_data, supervised_rows
 from eye_gaze_data.batch import collate
 from saliency.losses import kl_divergence_loss
 from tests.experiments.small import small_config, small_stage, small_tree

@@ -186,7 +186,10 @@ def test_a_mature_task_has_no_weight_and_its_part_rests() -> None:
     assert (module.weight("square"), module.weight("level"), module.idle()) == (1.0, 2.0, [])
     module.matured = {"left"}
     assert (module.weight("square"), module.weight("level")) == (0.0, 2.0)
-    assert (module.wanted_losses(), module.eval().wanted_losses()) == (["level"], ["square", "level"])
+    assert (module.wanted_losses(), module.eval().wanted_losses()) == (
+        ["level"],
+        ["square", "level"],
+    )
     before = state(module.train())
     fit(module, [make_batch(), make_batch(seed=1)], [make_batch(seed=2)])
     assert {name.split(".")[0] for name in changed(module, before)} == {"body"}
