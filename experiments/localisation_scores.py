@@ -141,7 +141,10 @@ def _scores(boxed: pd.DataFrame, prefix: str, finding: str, draws: Draws) -> dic
     inside = _column(part, f"{prefix}inside{finding}")
     area, known = area[~np.isnan(area)], ~np.isnan(inside)
     bounds = bootstrap_statistic(
-        _lift_of(inside[known], area[known]), np.asarray(patients, object)[known], **draws
+        _lift_of(inside[known], area[known]),
+        np.asarray(patients, object)[known],
+        readers=None,
+        **draws,
     )
     found["lift"] = {
         "value": lift(inside, area),
@@ -159,6 +162,8 @@ def _column(part: pd.DataFrame, name: str) -> Numbers:
 def _lift_of(inside: Numbers, area: Numbers) -> Callable[[Numbers], Numbers]:
     def ratio(weights: Numbers) -> Numbers:
         total: Numbers = weights @ area
-        return np.divide(weights @ inside, total, np.full(len(total), np.nan), where=total > 0)
+        empty = np.full(len(total), np.nan)
+        found: Numbers = np.divide(weights @ inside, total, empty, where=total > 0)
+        return found
 
     return ratio

@@ -51,7 +51,7 @@ def test_a_score_equals_one_made_by_hand(evaluated_run: Path) -> None:
     predictor = Predictor.load(evaluated_run, device="cpu")
     cohort = build_cohorts(predictor.config)
     assert cohort.boxes is not None
-    row = int(table["chance_inside"].notna().idxmax())
+    row = int(table.index[table["chance_inside"].notna()][0])
     prediction = predictor.predict(cohort.images(row))
     frame, size = grid_of(cohort.size_of(row), 64)
     boxes, labels = cohort.boxes.of(row)

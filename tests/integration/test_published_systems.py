@@ -72,3 +72,18 @@ def test_every_cell_of_the_study_can_be_built_on_its_cohort() -> None:
         check_networks(config, cohort)
         assert not_built(config) == []
         assert [stage.epochs for stage in config.stages] == [12]
+
+
+def test_the_study_on_open_films_is_sound() -> None:
+    """Its films are not everywhere: what needs none of them is checked."""
+    study, configs = load_study(Path("study/real_attention"))
+    assert list(study.cells) == ["anatomy_xnet", "msaimnet"]
+    first, second = configs.values()
+    assert first.cohorts == second.cohorts
+    assert [config.models["classifier"].kind for config in configs.values()] == list(study.cells)
+    for config in configs.values():
+        check_config(config)
+        assert not_built(config) == []
+    assert first.stages[0].anatomy is not None
+    assert second.stages[0].anatomy is None
+    assert set(second.stages[0].losses) == {"asymmetric_shift_focal"}
