@@ -2,16 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 PACKAGES := eye_gaze_data saliency pretrain diagnosis experiments
 
-.PHONY: install demo test test-all check bench clean
+.PHONY: install demo test test-all check bench docs clean
 
 install: $(VENV)/.stamp
 
 # The stamp is newer than pyproject.toml when the environment holds what it asks for.
 $(VENV)/.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,dicom,export]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,dicom,docs,export]"
 	touch $@
 
 demo: install
@@ -29,11 +30,18 @@ test: check
 test-all: check
 	$(BIN)/pytest
 
-bench: install
+# Peers that cannot live in our environment get their own.
+$(PEERS)/.stamp: Makefile
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		"numpy<2.4" opencv-python-headless pysaliency setuptools
+	touch $@
+
+bench: install $(PEERS)/.stamp
 	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks.density
-	$(BIN)/python -m benchmarks.store
-	$(BIN)/python -m benchmarks.memory
+
+docs: install
+	$(BIN)/sphinx-build -W -q -b html docs docs/_build
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info
+	rm -rf $(VENV) $(PEERS) runs build docs/_build docs/api *.egg-info

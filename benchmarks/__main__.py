@@ -1,75 +1,73 @@
-"""`make bench`: what gazedx does against an obvious way of doing it, interleaved in one run."""
+"""`make bench`: each row against a named peer, interleaved in one run, written to RESULTS.md.
 
-import platform
-import statistics
+python -m benchmarks [SECTION ...] prints the rows of some sections alone, and writes nothing.
+"""
+
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
 
-import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 
-from pretrain.losses import pairwise_distance, triplet_loss
-from pretrain.positives import label_pairs
-from saliency.metrics import fixation_auc
+from .table import HEAD, machine, measure
 
-Row = tuple[str, str, Callable[[], object], Callable[[], object]]
-
-
-def triplet_row() -> Row:
-    torch.manual_seed(0)
-    embeddings = torch.randn(32, 64)
-    alike, unlike = label_pairs(torch.nn.functional.one_hot(torch.arange(32) % 3, 3).float())
-
-    def loop() -> object:
-        distance, values = pairwise_distance(embeddings), []
-        for a in range(32):
-            for p in range(32):
-                for n in range(32):
-                    if alike[a, p] and unlike[a, n]:
-                        values.append(torch.relu(distance[a, p] - distance[a, n] + 1))
-        return torch.stack(values).sum()
-
-    return (
-        "all triplets of 32",
-        "a triple loop",
-        lambda: triplet_loss(embeddings, alike, unlike),
-        loop,
-    )
-
-
-def auc_row() -> Row:
-    rng = np.random.default_rng(0)
-    prediction = rng.random((480, 640))
-    fixations = np.zeros((480, 640))
-    fixations.ravel()[rng.choice(fixations.size, 60, replace=False)] = 1
-    maps = torch.from_numpy(prediction)[None, None], torch.from_numpy(fixations)[None, None]
-
-    def sklearn() -> object:
-        positive = prediction[fixations > 0]
-        scores = np.concatenate([positive, prediction.ravel()])
-        labels = np.concatenate([np.ones(len(positive)), np.zeros(prediction.size)])
-        return roc_auc_score(labels, scores)
-
-    return "exact fixation AUC, 480x640", "scikit-learn", lambda: fixation_auc(*maps, None), sklearn
-
-
-def measure(run: Callable[[], object]) -> float:
-    """CPU seconds of one call."""
-    begun = time.process_time()
-    run()
-    return time.process_time() - begun
+RESULTS = Path(__file__).with_name("RESULTS.md")
+# Threads of each section: one where CPU time is compared, all where networks run.
+SECTIONS = {
+    "startup": 1,
+    "density": 1,
+    "store": 1,
+    "metrics": 1,
+    "intervals": 1,
+    "network": 0,
+}
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    print(f"{platform.processor() or platform.machine()}, one thread, CPU time, median of 5\n")
-    print("| what | gazedx, ms | peer | peer, ms | times faster |\n| --- | --- | --- | --- | --- |")
-    for what, peer, ours, theirs in (triplet_row(), auc_row()):
-        ours(), theirs()
-        pairs = [(measure(ours), measure(theirs)) for _ in range(5)]
-        mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(f"| {what} | {mine * 1e3:.2f} | {peer} | {other * 1e3:.1f} | {other / mine:.0f} |")
+    chosen = sys.argv[1:] or list(SECTIONS)
+    unknown = [name for name in chosen if name not in SECTIONS]
+    if unknown:
+        sys.exit(f"no section {', '.join(unknown)}; known: {', '.join(SECTIONS)}")
+    begun, lines = time.monotonic(), []
+    print(machine(), "", *HEAD, sep="\n", flush=True)
+    for name in chosen:
+        with threads(SECTIONS[name]):
+            for row in import_module(f"benchmarks.{name}").rows():
+                lines.append(measure(row).line())
+                print(lines[-1], flush=True)
+    minutes = (time.monotonic() - begun) / 60
+    if not sys.argv[1:]:
+        RESULTS.write_text("\n".join([*introduction(minutes), *HEAD, *lines, ""]))
+        print(f"\n{minutes:.0f} minutes; written to {RESULTS.name}")
+
+
+def introduction(minutes: float) -> list[str]:
+    return [
+        "# Benchmarks",
+        "",
+        f"Written by `make bench` in {minutes:.0f} minutes on {machine()}.",
+        "",
+        "Each row and its peer took turns in this run; times are medians, CPU time of one thread, "
+        "or wall time with all threads for networks and commands. `times faster` is the median "
+        "over rounds of peer over gazedx, `spread` its smallest and largest. The limit is what "
+        "binds: the best float32 matrix product of 2048x2048 for networks, reading each map twice "
+        "from memory for the fused metrics, Pillow's decoder for preparation.",
+        "",
+    ]
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """So many threads, or all that there are for 0."""
+    before = torch.get_num_threads()
+    with threadpool_limits(number or None):
+        torch.set_num_threads(number or before)
+        yield
+    torch.set_num_threads(before)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,28 @@
 """One reading's density against the full-resolution blur it replaces, by OpenCV and by scipy.
 
-    python -m benchmarks.density [--opencv PYTHON]
-
-OpenCV is no dependency: without it here, name the Python of an environment that has it and numpy.
+OpenCV is no dependency: ``make bench`` gives it an environment of its own.
 All make the paper's map of a film of 3056x2544: counts, a Gaussian of 501 taps with reflect-101
 borders, every fifth pixel of the film padded to 3200x2560, divided by the sum.
 """
 
-import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .table import Row
+
 FILM, GRID, STEP, PAD, TAPS = (3056, 2544), (640, 512), 5, (72, 8), 501
 SAMPLES = 1800  # half a minute at 60 Hz
-RUNS = 5
+PEERS = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
 
 Map = Any  # an array; numpy is all that the other environment has
 
@@ -63,13 +64,10 @@ def strided(blurred: Map) -> Map:
 
 
 def measured(run: Callable[[], Map]) -> tuple[float, Map]:
-    """Median CPU seconds of some runs after a first one, and the map."""
-    result, seconds = run(), []
-    for _ in range(RUNS):
-        begun = time.process_time()
-        run()
-        seconds.append(time.process_time() - begun)
-    return statistics.median(seconds), result
+    """CPU seconds of one call, and the map."""
+    begun = time.process_time()
+    result = run()
+    return time.process_time() - begun, result
 
 
 def elsewhere(python: str, x: Map, y: Map) -> tuple[float, Map]:
@@ -77,7 +75,7 @@ def elsewhere(python: str, x: Map, y: Map) -> tuple[float, Map]:
     with tempfile.TemporaryDirectory() as folder:
         given, made = Path(folder) / "points.npz", Path(folder) / "map.npz"
         np.savez(given, x=x, y=y)
-        command = [python, __file__, "--blur", str(given), str(made)]
+        command = [python, __file__, str(given), str(made)]
         subprocess.run(command, check=True)  # noqa: S603 - the user names the Python
         with np.load(made) as found:
             return float(found["seconds"]), found["density"]
@@ -99,36 +97,22 @@ def ours(x: Map, y: Map) -> Map:
     return gaze_density(gaze, PRESETS["paper"], frame, FILM, valid, np.nan, "film")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--opencv", metavar="PYTHON", help="the Python of an environment with cv2")
-    parser.add_argument("--blur", nargs=2, metavar=("POINTS", "MAP"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.blur:
-        with np.load(options.blur[0]) as points:
-            seconds, density = measured(lambda: by_opencv(points["x"], points["y"]))
-        np.savez(options.blur[1], seconds=seconds, density=density)
-        return
+def rows() -> "Iterator[Row]":
+    from .table import Row, cpu
+
     peers: dict[str, Callable[[Map, Map], tuple[float, Map]]] = {}
-    if options.opencv:
-        peers["OpenCV"] = lambda x, y: elsewhere(options.opencv, x, y)
-    elif _has_opencv():
-        peers["OpenCV"] = lambda x, y: measured(lambda: by_opencv(x, y))
-    else:
-        print("OpenCV left out: it is not installed here, and --opencv names no Python that has it")
-    peers["scipy"] = lambda x, y: measured(lambda: by_scipy(x, y))
-    print(f"one thread, CPU time, median of {RUNS}; {SAMPLES} samples on {FILM[1]}x{FILM[0]}\n")
-    print("| reading | gazedx, ms | peer | peer, ms | times faster | relative L1 difference |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    if _has_opencv():
+        peers["OpenCV's blur at full size"] = lambda x, y: measured(lambda: by_opencv(x, y))
+    elif PEERS.is_file():
+        peers["OpenCV's blur at full size"] = lambda x, y: elsewhere(str(PEERS), x, y)
+    peers["scipy's blur at full size"] = lambda x, y: measured(lambda: by_scipy(x, y))
     for name, (x, y) in readings().items():
-        mine, density = measured(lambda x=x, y=y: ours(x, y))  # type: ignore[misc]
+        density = ours(x, y)
         for peer, blur in peers.items():
-            theirs, blurred = blur(x, y)
-            differs = np.abs(density - blurred).sum()
-            print(
-                f"| {name} | {mine * 1e3:.1f} | {peer} | {theirs * 1e3:.0f} | {theirs / mine:.0f} "
-                f"| {differs:.1e} |"
-            )
+            assert np.abs(density - blur(x, y)[1]).sum() < 1e-5
+            what = f"density of one reading {name}, {FILM[1]}x{FILM[0]}, {SAMPLES} samples"
+            yield Row(what, cpu(lambda x=x, y=y: ours(x, y)), peer,
+                      lambda x=x, y=y, blur=blur: blur(x, y)[0])  # type: ignore[misc]  # fmt: skip
 
 
 def _has_opencv() -> bool:
@@ -138,4 +122,8 @@ def _has_opencv() -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # The other environment runs this file: it has numpy and OpenCV, and not gazedx.
+    with np.load(sys.argv[1]) as points:
+        by_opencv(points["x"], points["y"])
+        seconds, density = measured(lambda: by_opencv(points["x"], points["y"]))
+    np.savez(sys.argv[2], seconds=seconds, density=density)

@@ -1,10 +1,7 @@
-"""``python -m benchmarks.metrics PYTHON``: saliency metrics against pysaliency, interleaved.
+"""Saliency metrics against pysaliency, which has an environment of its own (``make bench``).
 
-PYTHON is the interpreter of an environment that holds pysaliency 0.2.22, numpy below 2.4 and
-setuptools; gazedx runs in this one. Both have one thread, both are timed in CPU seconds in their
-own process, call by call in turn, on the same arrays; the medians' ratio is printed, and the
-largest difference of the values. Last comes the least time that the memory traffic of the fused
-metrics allows, and the share of it that is reached.
+Both have one thread, both are timed in CPU seconds in their own process, call by call in turn, on
+the same arrays. The limit is the least time that the memory traffic of the fused metrics allows.
 """
 
 import os
@@ -12,16 +9,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from saliency.metrics import Points, fixation_auc, saliency_metrics
+
+from .density import PEERS
+from .table import Row, cpu
 
 SIZES = ((224, 224), (480, 640), (2500, 3056))
 WHAT = {
@@ -30,7 +28,6 @@ WHAT = {
     "suite": "all but EMD: these, AUC-Judd (no jitter), sAUC, IG",
 }
 FUSED = ("cc", "kld", "sim", "nss")
-ROUNDS = 5
 # Small maps are timed many calls at a time, as they are scored in practice.
 PIXELS_A_TURN = 2_000_000
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
@@ -107,78 +104,41 @@ def ours(case: dict[str, Any]) -> dict[str, Callable[[], float]]:
     return {"fused": fused, "auc": exact, "suite": suite}
 
 
-def timed(call: Callable[[], float], calls: int = 1) -> tuple[float, float]:
-    """CPU seconds of one call among several, and its value."""
-    begun = time.process_time()
-    for _ in range(calls):
-        value = call()
-    return (time.process_time() - begun) / calls, value
-
-
 def memory_limit(case: dict[str, Any]) -> float:
-    """Seconds to read both maps twice from memory, as the fused metrics must, by numpy's sum."""
+    """Seconds to read both maps twice from memory, as the fused metrics must, by numpy's max."""
     maps = [case[name] for name in ("prediction", "truth")]
     # Both maps are larger than any cache at full size, so each reading starts from memory.
-    return 2 * statistics.median(
-        timed(lambda: sum(float(np.max(one)) for one in maps))[0] for _ in range(ROUNDS)
-    )
+    once = cpu(lambda: sum(float(np.max(one)) for one in maps))
+    return 2 * statistics.median(once() for _ in range(5))
 
 
-def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m benchmarks.metrics PYTHON (of pysaliency's environment)")
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name, threadpool_limits(1):
+def rows() -> Iterator[Row]:
+    if not PEERS.is_file():
+        sys.exit(f"the metrics are measured against pysaliency in {PEERS}: make bench installs it")
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for size in SIZES:
-            for dtype in (np.float32, np.float64):
-                case = make_case(size, dtype)
-                np.savez(folder / f"{size[0]}x{size[1]}-{np.dtype(dtype).name}.npz", **case)
-        peer = Peer(sys.argv[1], folder)
-        print(f"gazedx: numpy {np.__version__}, torch {torch.__version__}; ", end="")
-        print(f"pysaliency {peer.versions[0]}: numpy {peer.versions[1]}")
-        print(f"one thread, CPU time, median of {ROUNDS} calls in turn\n")
-        print("| what | size | our maps | ours, ms | pysaliency, float64 maps, ms | times | "
-              "pysaliency, the same maps, ms | times | largest difference |")  # fmt: skip
-        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+            for dtype in ("float32", "float64"):
+                case = make_case(size, np.dtype(dtype).type)
+                np.savez(folder / f"{size[0]}x{size[1]}-{dtype}.npz", **case)
+        peer = Peer(str(PEERS), folder)
         for metric, what in WHAT.items():
             for size in SIZES:
                 for dtype in ("float32", "float64"):
-                    print_row(peer, what, metric, size, dtype)
+                    yield metric_row(peer, metric, what, size, dtype)
         peer.close()
-    with threadpool_limits(1):
-        print_limit()
 
 
-def print_row(peer: Peer, what: str, metric: str, size: tuple[int, int], dtype: str) -> None:
+def metric_row(peer: Peer, metric: str, what: str, size: tuple[int, int], dtype: str) -> Row:
     label = f"{size[0]}x{size[1]}"
-    call = ours(make_case(size, np.dtype(dtype).type))[metric]
+    case = make_case(size, np.dtype(dtype).type)
+    call = ours(case)[metric]
     calls = max(1, PIXELS_A_TURN // (size[0] * size[1]))
-    call()
-    medians, differences = [], []
-    for other in ("float64", dtype):
-        peer(f"{label}-{other}", metric, 1)
-        pairs = [
-            (timed(call, calls), peer(f"{label}-{other}", metric, calls)) for _ in range(ROUNDS)
-        ]
-        medians.append([statistics.median(one[side][0] for one in pairs) * 1e3 for side in (0, 1)])
-        differences.append(max(abs(one[0][1] - one[1][1]) for one in pairs))
-    (mine, double), (again, same) = medians
-    print(f"| {what} | {label} | {dtype} | {mine:.2f} | {double:.2f} | {double / mine:.1f} | "
-          f"{same:.2f} | {same / again:.1f} | {differences[1]:.0e} |", flush=True)  # fmt: skip
-
-
-def print_limit() -> None:
-    print("\nFused metrics at 2500x3056: reading both maps twice from memory is the limit.")
-    for dtype in (np.float32, np.float64):
-        case = make_case((2500, 3056), dtype)
-        call = ours(case)["fused"]
-        call()
-        limit = memory_limit(case)
-        taken = statistics.median(timed(call)[0] for _ in range(ROUNDS))
-        print(f"{np.dtype(dtype).name}: limit {limit * 1e3:.1f} ms, taken {taken * 1e3:.1f} ms, "
-              f"share reached {limit / taken:.0%}")  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()
+    # The same maps for both, and once more in the peer's own precision for the value.
+    assert abs(call() - peer(f"{label}-{dtype}", metric, 1)[1]) < 1e-3
+    bound = metric == "fused" and size == SIZES[-1]
+    name = f"pysaliency {peer.versions[0]} on float64 maps"
+    return Row(f"{what}, {label}, {dtype}", cpu(call, calls), name,
+               lambda: peer(f"{label}-float64", metric, calls)[0],
+               "memory bandwidth" if bound else "",
+               (lambda: memory_limit(case)) if bound else None)  # fmt: skip

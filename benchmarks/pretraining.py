@@ -24,11 +24,12 @@ import pandas as pd
 from PIL import Image
 from scipy.stats import t as student
 
-from experiments.build import build_cohorts, build_module, stage_dataset
+from experiments.build import build_cohorts, build_module
 from experiments.config import RunConfig
 from experiments.embeddings import embed
 from experiments.load import parse_config
 from experiments.runner import run
+from experiments.stage_data import stage_dataset
 from experiments.weights import read_weights
 from eye_gaze_data.splits import split_by_patient
 from pretrain.watch import effective_rank, knn_scores, mean_auroc

@@ -82,16 +82,30 @@ def class_maps(features: Tensor, head: nn.Linear) -> Tensor:
     return torch.einsum("kd,bdhw->bkhw", weights, features)
 
 
+def check_maps(outputs: Outputs, maps: Sequence[str]) -> None:
+    """Check that a network gives the maps that are to be compared.
+
+    Args:
+        outputs: of any image.
+        maps: option of the loss.
+
+    Raises:
+        ConfigError: naming the first that it does not give.
+    """
+    known = [*outputs.get("attention", {}), "class"]
+    known += ["saliency"] if "saliency_logits" in outputs else []
+    for name in maps:
+        if name not in known:
+            raise ConfigError(
+                f"loss 'attention_consistency': the network exports no map '{name}'; "
+                f"{nearest(name, known)}"
+            )
+
+
 def _map(name: str, outputs: Outputs, batch: Batch, head: nn.Linear | None) -> Tensor:
+    check_maps(outputs, [name])
     if name == "class" and head is not None:
         return class_maps(outputs["features"]["classifier"], head)
-    if name == "saliency" and "saliency_logits" in outputs:
+    if name == "saliency":
         return density(outputs["saliency_logits"], batch["valid"])
-    exported = outputs.get("attention", {})
-    if name not in exported:
-        known = [*exported, *(["saliency"] if "saliency_logits" in outputs else [])]
-        raise ConfigError(
-            f"loss 'attention_consistency': the network exports no map '{name}'; "
-            f"{nearest(name, known)}"
-        )
-    return exported[name]
+    return outputs["attention"][name]

@@ -5,7 +5,7 @@ half of the classifier's input; encoder B gives the skips; the decoder's finest 
 saliency and the fine half of the classifier's input.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from eye_gaze_data.errors import ConfigError
 from saliency.attention import AttentionContext, build_sites
 from saliency.attention.walk import SiteWalk
 from saliency.config import AttentionConfig
+from saliency.cut import Cut
 from saliency.decoder import Decoder, SaliencyHead
 from saliency.encoders import build_encoder
 from saliency.network import Network, Outputs, Task, outputs_of
@@ -69,6 +70,11 @@ class DualEncoderUNet(Network):
         {"contrast", "classify", "saliency", "fuse", "joint"}
     )
     class_heads = ("encoder_classifier.", "fusion.")
+    cuts: ClassVar[Mapping[Task, Cut]] = {
+        "classify": Cut("pooled", ("encoder_a.", "attention.encoder_a.")),
+        "saliency": Cut("encoder_a", ("encoder_a.", "attention.encoder_a."), film=True),
+        "fuse": Cut("pooled", ("encoder_a.", "encoder_b.", "decoder.", "attention.")),
+    }
 
     def __init__(
         self,
@@ -125,14 +131,40 @@ class DualEncoderUNet(Network):
         taps = self.encoder_a(image, walk.at("encoder_a"))
         if task == "classify":
             return self._classified(outputs_of(walk), task, [taps.classifier])
-        levels = self.encoder_b(image, walk.at("encoder_b"))
-        skip = walk.at("skip")
-        skips = [skip(number, level) for number, level in enumerate(levels, 1)]
-        decoded = self.decoder(taps.decoder, skips, walk.at("decoder"))[0]
+        decoded = self._decode(image, taps.decoder, walk)
         fused = [] if task == "saliency" else walk.fuse([taps.classifier, decoded])
         outputs = outputs_of(walk)
         outputs["saliency_logits"] = self.saliency_head(decoded)[..., :height, :width]
         return self._classified(outputs, task, fused) if fused else outputs
+
+    def up_to_cut(
+        self, image: Tensor, task: Task, context: AttentionContext | None = None
+    ) -> Tensor:
+        """T1 (B, D, H/32, W/32) for ``saliency``, the pooled vectors for the class tasks."""
+        if task == "saliency":
+            return self.encode(image, "encoder_a", context)
+        return super().up_to_cut(image, task, context)
+
+    def from_cut(
+        self, values: Tensor, image: Tensor, task: Task, context: AttentionContext | None = None
+    ) -> Outputs:
+        """The logits of a task from what stands at its cut."""
+        if task != "saliency":
+            return super().from_cut(values, image, task, context)
+        height, width = image.shape[-2:]
+        walk = SiteWalk(self.attention, context)
+        decoded = self._decode(self.fitted(image), values, walk)
+        outputs = outputs_of(walk)
+        outputs["saliency_logits"] = self.saliency_head(decoded)[..., :height, :width]
+        return outputs
+
+    def _decode(self, image: Tensor, bottleneck: Tensor, walk: SiteWalk) -> Tensor:
+        """The decoder's finest level, over the bottleneck and the levels of encoder B."""
+        levels = self.encoder_b(image, walk.at("encoder_b"))
+        skip = walk.at("skip")
+        skips = [skip(number, level) for number, level in enumerate(levels, 1)]
+        finest: Tensor = self.decoder(bottleneck, skips, walk.at("decoder"))[0]
+        return finest
 
     def class_head(self, task: Task) -> nn.Module:
         """The linear classifier of ``classify``, or the fusion classifier."""

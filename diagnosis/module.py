@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from eye_gaze_data.batch import Batch
+from saliency.attention import AttentionContext
 from saliency.context import attention_context
+from saliency.cut import Computed, Cut, is_still
 from saliency.density import density
 from saliency.losses import (
     correlation_loss,
@@ -45,6 +47,10 @@ class CooperativeModule(TaskModule):
     Args:
         network: with the logits that the task needs.
         settings: of the stage; its task decides which metrics are scored.
+
+    Attributes:
+        computed: what stands at the network's cut for the films of the stage; None to compute it in
+            every step.
     """
 
     class_losses = frozenset(CLASS_LOSSES)
@@ -56,6 +62,7 @@ class CooperativeModule(TaskModule):
         if settings.task in {"saliency", "joint"}:
             self.cc = CorrelationCoefficient()
             self.nss = NormalisedScanpathSaliency()
+        self.computed: Computed | None = None
         self._last: Outputs | None = None
         self._consistency = settings.options.get("attention_consistency", {})
         if "attention_consistency" in settings.losses:
@@ -63,16 +70,37 @@ class CooperativeModule(TaskModule):
 
     def forward(self, batch: Batch) -> Outputs:
         """The network's outputs for a batch."""
-        context = attention_context(batch, self.settings.organs, targets=True)
-        outputs: Outputs = self.network(batch["image"], self.settings.task, context)
+        context, task = self._context(batch), self.settings.task
+        if self.computed is not None:
+            values = self.computed.of(batch["index"])
+            return self.network.from_cut(values, batch["image"], task, context)
+        outputs: Outputs = self.network(batch["image"], task, context)
         return outputs
+
+    def cut(self) -> Cut | None:
+        """Up to where the network can be computed once; None if it cannot."""
+        cut = self.network.cuts.get(self.settings.task)
+        drifting = self.settings.legacy.drifting_statistics
+        if cut is None or drifting or not is_still(self.network, cut):
+            return None
+        # What is not said by the logits would be lost.
+        alone = cut.film or set(self.settings.losses) <= CLASS_LOSSES.keys()
+        return cut if alone else None
+
+    def up_to_cut(self, batch: Batch) -> Tensor:
+        """What stands at the cut, (B, ...)."""
+        task = self.settings.task
+        return self.network.up_to_cut(batch["image"], task, self._context(batch))
+
+    def _context(self, batch: Batch) -> AttentionContext:
+        return attention_context(batch, self.settings.organs, targets=True)
 
     def loss_terms(self, batch: Batch) -> dict[str, LossTerm]:
         """Class losses over stated labels, saliency losses over rows with gaze, modules' own."""
         outputs = self(batch)
         self._last = None if self.training else outputs
         terms = dict(outputs.get("losses", {}))
-        for name in self.settings.losses:
+        for name in self.wanted_losses():
             if name in CLASS_LOSSES:
                 terms[name] = self._class_term(name, outputs["class_logits"], batch["labels"])
             elif name in DENSITY_LOSSES:

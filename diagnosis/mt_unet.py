@@ -5,7 +5,7 @@ from the means of the bottleneck and of the finest decoder level. With Res-SE st
 paper's ablation without the DenseNet (main system, section 6.2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from saliency.attention import AttentionContext, build_sites
 from saliency.attention.walk import SiteWalk
 from saliency.config import AttentionConfig
 from saliency.conv_encoder import ConvEncoder
+from saliency.cut import Cut
 from saliency.decoder import Decoder, SaliencyHead
 from saliency.network import Network, Outputs, Task, outputs_of
 from saliency.res_se import ResSEEncoder
@@ -42,6 +43,9 @@ class MTUNet(Network):
 
     tasks: ClassVar[frozenset[Task]] = frozenset({"contrast", "classify", "saliency", "joint"})
     class_heads = ("classifier.",)
+    cuts: ClassVar[Mapping[Task, Cut]] = {
+        "classify": Cut("pooled", ("encoder.", "decoder.", "attention."))
+    }
 
     def __init__(
         self,

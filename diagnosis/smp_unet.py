@@ -4,6 +4,7 @@ They train it with an EfficientNet-b0 encoder, a sigmoid map of the gaze and one
 (cxr-eye-gaze/eye-gaze-dataset, main system 8.4).
 """
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import segmentation_models_pytorch as smp
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from eye_gaze_data.errors import ConfigError, nearest
 from saliency.attention import AttentionContext
 from saliency.attention.walk import SiteWalk
+from saliency.cut import Cut
 from saliency.network import Network, Outputs, Task, outputs_of
 
 _NO_SITES = nn.ModuleDict()
@@ -40,6 +42,7 @@ class SmpUNet(Network):
     tasks: ClassVar[frozenset[Task]] = frozenset({"classify", "saliency", "joint"})
     multiple = 32
     class_heads = ("unet.classification_head.",)
+    cuts: ClassVar[Mapping[Task, Cut]] = {"classify": Cut("pooled", ("unet.encoder.",))}
 
     def __init__(
         self,

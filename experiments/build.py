@@ -1,4 +1,4 @@
-"""From a config to the things it names: the merged cohort, networks, task modules, stage data."""
+"""From a config to the things it names: the merged cohort, networks, task modules."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,29 +8,38 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
+from diagnosis.anatomy.config import AnatomySegmenterConfig
+from diagnosis.anatomy.module import SegmentationModule
+from diagnosis.anatomy.segmenter import AnatomySegmenter
 from diagnosis.config import DualEncoderConfig, MTUNetConfig, SmpUNetConfig
+from diagnosis.detection_module import DetectionModule
 from diagnosis.dual_encoder import DualEncoderUNet
 from diagnosis.losses import balanced_weights, positive_ratios
 from diagnosis.module import CooperativeModule
 from diagnosis.mt_unet import MTUNet
 from diagnosis.published.anatomy_xnet import AnatomyXNet
-from diagnosis.published.config import AnatomyXNetConfig, MSAIMNetConfig, MSANetConfig
+from diagnosis.published.config import (
+    AnatomyXNetConfig,
+    DualAttNetConfig,
+    MSAIMNetConfig,
+    MSANetConfig,
+)
+from diagnosis.published.dualattnet import DualAttNet
 from diagnosis.published.msaimnet import MSAIMNet
 from diagnosis.published.msanet import MSANet
 from diagnosis.smp_unet import SmpUNet
-from eye_gaze_data.anatomy import AnatomySource, CohortAnatomy, OnesAnatomy
 from eye_gaze_data.cohort import Cohort, merge, with_splits
-from eye_gaze_data.datamodule import StageData as StageDataModule
-from eye_gaze_data.dataset import GazeDataset
-from eye_gaze_data.errors import ConfigError, DataError, nearest
+from eye_gaze_data.errors import ConfigError
 from eye_gaze_data.open_cohort import CohortConfig, open_cohort
 from eye_gaze_data.splits import check_splits, legacy_split
 from pretrain.gaze import film_gaze
 from pretrain.module import ContrastModule
+from saliency.cooperation import Cooperation, TaskPart
 from saliency.module import TaskModule, TaskSettings
 from saliency.network import Network
 
-from .config import AnatomyConfig, ModelConfig, RunConfig, StageConfig
+from .config import ModelConfig, RunConfig, StageConfig
+from .stage_data import stage_classes, stage_dataset
 
 NETWORKS: dict[type[BaseModel], Callable[..., Network]] = {
     DualEncoderConfig: DualEncoderUNet,
@@ -39,6 +48,8 @@ NETWORKS: dict[type[BaseModel], Callable[..., Network]] = {
     AnatomyXNetConfig: AnatomyXNet,
     MSANetConfig: MSANet,
     MSAIMNetConfig: MSAIMNet,
+    DualAttNetConfig: DualAttNet,
+    AnatomySegmenterConfig: AnatomySegmenter,
 }
 
 
@@ -79,33 +90,6 @@ def _split_by_image(cohort: Cohort) -> Cohort:
     )
 
 
-def stage_classes(stage: StageConfig, cohort: Cohort) -> tuple[tuple[str, ...], bool]:
-    """The label columns of a stage, and whether its logits are those of exclusive classes.
-
-    Raises:
-        ConfigError: if a class does not exist, or if cohorts with exclusive and with multiple
-            labels meet in one stage.
-    """
-    classes = stage.classes or cohort.pathologies
-    for name in classes:
-        if name not in cohort.pathologies:
-            hint = nearest(name, cohort.pathologies)
-            raise ConfigError(f"stage '{stage.name}': class '{name}' does not exist; {hint}")
-    if not classes:
-        return (), False
-    rows = cohort.table[cohort.table["cohort"].isin(list(stage.data.cohorts))]
-    labelled = rows[rows[list(classes)].notna().any(axis=1)]
-    kinds = set(labelled["exclusive"].astype(bool))
-    if len(kinds) > 1:
-        raise ConfigError(
-            f"stage '{stage.name}': cohorts with exclusive and with multiple labels cannot meet in "
-            "one stage; give each a stage of its own with its own 'classes'"
-        )
-    # A loss of single findings on exclusive classes means a sigmoid each, as the data's authors do.
-    single = {"bce", "weighted_bce", "asymmetric_shift_focal"} & stage.losses.keys()
-    return tuple(classes), kinds == {True} and not single
-
-
 def build_network(config: ModelConfig, classes: int, seed: int) -> Network:
     """A network with fresh weights, which depend on the seed alone.
 
@@ -141,13 +125,27 @@ def build_module(config: RunConfig, stage: StageConfig, cohort: Cohort) -> TaskM
         legacy=stage.legacy,
         optimiser=stage.optimiser,
         schedule=stage.schedule,
+        cooperation=stage_cooperation(stage),
         seed=config.seed,
         organs=stage.anatomy.organs if stage.anatomy else (),
         exclusive=exclusive,
     )
     if stage.task == "contrast":
         return ContrastModule(network, settings, stage.contrast, _film_gaze(config, stage, cohort))
+    if stage.task == "detect":
+        return DetectionModule(network, settings)
+    if stage.task == "segment":
+        return SegmentationModule(network, settings, stage.teacher)
     return CooperativeModule(network, settings)
+
+
+def stage_cooperation(stage: StageConfig) -> Cooperation:
+    """Who moves when in a stage."""
+    parts = {
+        name: TaskPart(frozenset(task.losses), task.parameters, task.rate)
+        for name, task in stage.tasks.items()
+    }
+    return Cooperation(parts, stage.unfreeze, stage.optimiser.rates)
 
 
 def _film_gaze(
@@ -229,60 +227,3 @@ def _training_labels(stage: StageConfig, cohort: Cohort, classes: tuple[str, ...
     rows = np.concatenate([cohort.rows_of("train", [part]) for part in stage.data.cohorts])
     columns = [cohort.pathologies.index(label) for label in classes]
     return torch.from_numpy(cohort.labels[rows][:, columns]).float()
-
-
-def stage_dataset(
-    config: RunConfig, stage: StageConfig, cohort: Cohort, *, augment: bool = False
-) -> GazeDataset:
-    """The samples of a stage: of one fixed view, or as they are trained on."""
-    data = stage.data
-    return GazeDataset(
-        cohort,
-        data.image_size,
-        config.seed,
-        fit=data.fit,
-        stride=data.stride,
-        gaze=data.gaze,
-        classes=stage_classes(stage, cohort)[0],
-        anatomy=build_anatomy(stage.anatomy, cohort),
-        views=data.training_views() if augment else (None,),
-    )
-
-
-def build_anatomy(config: AnatomyConfig | None, cohort: Cohort) -> AnatomySource | None:
-    """Where a stage's organ masks come from; None for a stage without."""
-    if config is None:
-        return None
-    if config.source == "ones":
-        return OnesAnatomy(config.organs)
-    return CohortAnatomy(cohort, config.organs)
-
-
-def build_data(config: RunConfig, stage: StageConfig, cohort: Cohort) -> StageDataModule:
-    """The loaders of a stage.
-
-    Raises:
-        DataError: if a cohort has no image in the training or the validation split.
-    """
-    data = stage.data
-    train = stage_dataset(config, stage, cohort, augment=True)
-    # A contrast of views has a validation loss only over views, too: those of one fixed draw.
-    paired = stage.task == "contrast" and len(data.training_views()) > 1
-    valid = stage_dataset(config, stage, cohort, augment=paired)
-    rows = {
-        split: {name: cohort.rows_of(split, [name]) for name in data.cohorts}
-        for split in (data.train, data.valid)
-    }
-    for split, parts in rows.items():
-        for name, part in parts.items():
-            if not len(part):
-                raise DataError(f"stage '{stage.name}': cohort '{name}' has no image in '{split}'")
-    return StageDataModule(
-        train,
-        valid,
-        rows[data.train],
-        rows[data.valid],
-        weights=data.weights,
-        batch_size=stage.batch_size,
-        workers=config.trainer.workers,
-    )

@@ -12,16 +12,22 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import Tensor
 
 from eye_gaze_data.batch import Batch, check_batch
-from eye_gaze_data.errors import ConfigError, StageError
+from eye_gaze_data.errors import StageError
 from eye_gaze_data.files import write_text
 from saliency.config import ScheduleConfig
 from saliency.module import TaskModule
 
-from .config import MonitorConfig
+from .board import LAYOUT, tag_of
+from .cooperation import MonitorConfig, TaskConfig
+from .maturing import TaskStops, is_better, monitored
 from .ranks import barrier, is_first_rank
 from .weights import read_weights, save_weights
 
 BEST, RELOAD, LAST = "best.safetensors", "reload.safetensors", "last.ckpt"
+STATE = (
+    "best", "best_epoch", "plateau_best", "since_best", "since_drop", "stopped", "restart",
+    "best_optimiser",
+)  # fmt: skip
 
 
 class CheckFirstBatch(Callback):
@@ -55,6 +61,7 @@ class StageCheckpoint(Checkpoint):
         monitor: what best means.
         schedule: plateau, if any.
         stop_after: epochs without a better value until the stage ends.
+        tasks: that stop one by one; after each, the best epoch is looked for afresh.
     """
 
     def __init__(
@@ -63,64 +70,54 @@ class StageCheckpoint(Checkpoint):
         monitor: MonitorConfig,
         schedule: ScheduleConfig,
         stop_after: int | None = None,
+        tasks: Mapping[str, TaskConfig] | None = None,
     ) -> None:
+        self.tasks = TaskStops(folder, tasks or {})
         self.folder, self.monitor, self.schedule = folder, monitor, schedule
         self.stop_after = stop_after
         self.best, self.best_epoch, self.plateau_best = math.nan, -1, math.nan
         self.since_best = self.since_drop = 0
-        self.stopped = False
+        self.stopped = self.restart = False
         self.best_optimiser: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed stage must know."""
-        names = ("best", "best_epoch", "plateau_best", "since_best", "since_drop", "stopped")
-        return {name: getattr(self, name) for name in (*names, "best_optimiser")}
+        return {name: getattr(self, name) for name in STATE} | {"tasks": self.tasks.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a checkpoint."""
-        for name, value in state_dict.items():
-            setattr(self, name, value)
+        for name in STATE:
+            setattr(self, name, state_dict[name])
+        self.tasks.load_state_dict(state_dict["tasks"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A stage that had stopped before it was interrupted stays stopped."""
-        del pl_module
+        """A stage, or a task, that had stopped before it was interrupted stays stopped."""
         trainer.should_stop = self.stopped
+        _task_module(pl_module).matured = self.tasks.matured
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compare, keep, drop the rate, stop, save."""
-        if not isinstance(pl_module, TaskModule):
-            raise StageError("expected a task module")
-        value = self._value(trainer)
+        module = _task_module(pl_module)
+        value = monitored(trainer, self.monitor, "monitor")
         self.since_best, self.since_drop = self.since_best + 1, self.since_drop + 1
         # As in torch's plateau, a gain too small to count for the rate may still be the best.
-        if self._is_better(value, self.plateau_best, self.schedule.threshold):
+        if is_better(self.monitor, value, self.plateau_best, self.schedule.threshold):
             self.plateau_best, self.since_drop = value, 0
-        if self._is_better(value, self.best):
+        if self.restart:
+            self.best, self.since_best, self.restart = math.nan, 0, False
+        if is_better(self.monitor, value, self.best):
             self.best, self.best_epoch, self.since_best = value, trainer.current_epoch, 0
-            self._keep_best(trainer, pl_module)
+            self._keep_best(trainer, module)
         if self.schedule.name == "plateau" and self.since_drop > self.schedule.patience:
             self.since_drop = 0
-            self._drop_rate(trainer, pl_module)
+            self._drop_rate(trainer, module)
         if self.stop_after is not None and self.since_best >= self.stop_after:
             self.stopped = True
+        # With what matured brought back the network is another: its best epoch is yet to come.
+        self.restart = self.tasks.update(trainer, module)
+        self.stopped = self.stopped or self.tasks.done
         trainer.should_stop = trainer.should_stop or self.stopped
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
-
-    def _value(self, trainer: pl.Trainer) -> float:
-        metrics = trainer.callback_metrics
-        if self.monitor.metric not in metrics:
-            raise ConfigError(
-                f"monitor.metric '{self.monitor.metric}' was not logged; known: {sorted(metrics)}"
-            )
-        return float(metrics[self.monitor.metric])
-
-    def _is_better(self, value: float, best: float, threshold: float = 0.0) -> bool:
-        if math.isnan(value):
-            return False
-        if math.isnan(best):
-            return True
-        gain = best - value if self.monitor.mode == "min" else value - best
-        return gain > threshold * abs(best)
 
     def _keep_best(self, trainer: pl.Trainer, module: TaskModule) -> None:
         if self.schedule.reload_best:
@@ -148,9 +145,11 @@ class StageLog(Callback):
 
     Args:
         folder: of the stage.
-        stage: its name, first part of the scalar tags.
+        stage: its name.
         say: takes the line of an epoch; None for silence.
         constants: values that are the same in every epoch, such as a baseline's.
+        task: of the stage, for the scalars' tags.
+        before: epochs of the stages before it, where its scalars begin.
     """
 
     def __init__(
@@ -159,8 +158,12 @@ class StageLog(Callback):
         stage: str,
         say: Any = None,  # noqa: ANN401
         constants: Mapping[str, float] | None = None,
+        *,
+        task: str,
+        before: int = 0,
     ) -> None:
         self.folder, self.stage, self.say = folder, stage, say
+        self.task, self.before = task, before
         self.constants = dict(constants or {})
         self.rows: list[dict[str, float]] = []
         self.writer: Any = None
@@ -179,24 +182,28 @@ class StageLog(Callback):
         if is_first_rank():
             from torch.utils.tensorboard import SummaryWriter
 
-            purge = len(self.rows) if self.rows else None
+            purge = self.before + len(self.rows) if self.rows else None
             self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=purge)
+            self.writer.add_custom_scalars(LAYOUT)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the epoch."""
-        del pl_module
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         values = {name: value for name, value in values.items() if "/" in name}
+        # Lightning keeps what was logged in an earlier epoch.
+        for name in _task_module(pl_module).idle():
+            values.pop(f"train/{name}", None)
         row = {
             "epoch": float(trainer.current_epoch),
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "lr": _base_rate(trainer.optimizers[0].param_groups[0]),
         }
         self.rows.append({**row, **dict(sorted((values | self.constants).items()))})
         if not is_first_rank():
             return
         write_text(self.folder / "metrics.csv", _as_csv(self.rows))
         for name, value in {**values, **self.constants, "train/lr": row["lr"]}.items():
-            self.writer.add_scalar(f"{self.stage}/{name}", value, trainer.current_epoch)
+            step = self.before + trainer.current_epoch
+            self.writer.add_scalar(tag_of(name, self.task), value, step)
         if self.say is not None:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in sorted(values.items()))
             self.say(
@@ -209,6 +216,17 @@ class StageLog(Callback):
         if self.writer is not None:
             self.writer.close()
             self.writer = None
+
+
+def _task_module(module: pl.LightningModule) -> TaskModule:
+    if not isinstance(module, TaskModule):
+        raise StageError("expected a task module")
+    return module
+
+
+def _base_rate(group: Mapping[str, float]) -> float:
+    """The learning rate that relative ones refer to."""
+    return group["lr"] / group.get("rate", 1.0)
 
 
 def _as_csv(rows: list[dict[str, float]]) -> str:

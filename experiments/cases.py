@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from diagnosis.metrics import FilmBoxes
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.density import Map
 from eye_gaze_data.files import write_atomic
@@ -19,6 +20,7 @@ from eye_gaze_data.geometry import film_frame, map_boxes, map_points, warp_pixel
 from .image_scores import Grid, ImageScorer
 
 LONG_SIDE = 320
+MOST_BOXES = 6
 NAMES = {"model": "prediction", "class_activation": "activation"}
 
 
@@ -49,6 +51,8 @@ def save_cases(
     scorer: ImageScorer,
     rows: Sequence[int],
     maps: Callable[[int], Callable[[Grid], dict[str, Map]]],
+    boxes: Callable[[int], FilmBoxes | None] = lambda _: None,
+    classes: Sequence[str] = (),
 ) -> None:
     """Write one file a case, named by row; older cases are removed.
 
@@ -57,10 +61,14 @@ def save_cases(
         scorer: of the images.
         rows: which.
         maps: gives the maps of a row on a grid.
+        boxes: gives the predicted boxes of a row in original pixels, if any.
+        classes: names of their labels.
     """
     shutil.rmtree(folder, ignore_errors=True)
     for row in rows:
         values = _case(scorer, row, maps(row))
+        if (found := boxes(row)) is not None:
+            values |= _predicted(found, classes, Grid.of(scorer.cohort.size_of(row), LONG_SIDE))
         write_atomic(
             folder / f"{row:06d}.npz",
             lambda file, values=values: np.savez_compressed(file, **values),  # type: ignore[misc]
@@ -70,9 +78,9 @@ def save_cases(
 def _case(scorer: ImageScorer, row: int, maps: Callable[[Grid], dict[str, Map]]) -> dict[str, Any]:
     cohort = scorer.cohort
     grid = Grid.of(cohort.size_of(row), LONG_SIDE)
-    values: dict[str, Any] = {"film": _film(cohort, row, grid)}
+    values: dict[str, Any] = {"film": film_on(cohort, row, grid)}
     for name, density in maps(grid).items():
-        values[NAMES[name]] = density.astype(np.float32)
+        values[NAMES[name]] = _short(density)
     if cohort.gaze is not None and cohort.has_gaze[row]:
         values |= _gaze(scorer, cohort.gaze.of(row), row, grid)
     if cohort.boxes is not None:
@@ -83,7 +91,21 @@ def _case(scorer: ImageScorer, row: int, maps: Callable[[Grid], dict[str, Map]])
     return values
 
 
-def _film(cohort: Cohort, row: int, grid: Grid) -> npt.NDArray[np.uint8]:
+def _predicted(found: FilmBoxes, classes: Sequence[str], grid: Grid) -> dict[str, Any]:
+    """The boxes of the highest scores, the rest would hide the film."""
+    scores = np.ones(len(found.labels)) if found.scores is None else found.scores
+    moved, kept = map_boxes(grid.frame, found.boxes, grid.size, keep_area=0)
+    labels, scores = found.labels[kept], scores[kept]
+    best = np.argsort(-scores, kind="stable")[:MOST_BOXES]
+    return {
+        "predicted_boxes": moved[best].astype(np.float32),
+        "predicted_labels": np.array([classes[label] for label in labels[best]], np.str_),
+        "predicted_scores": scores[best].astype(np.float32),
+    }
+
+
+def film_on(cohort: Cohort, row: int, grid: Grid) -> npt.NDArray[np.uint8]:
+    """The film on a grid, 0 to 255."""
     pixels = torch.from_numpy(cohort.images(row))[None]
     stored = film_frame(grid.frame, grid.original, cohort.film_size(row))
     film = warp_pixels(pixels, stored, grid.size)[0].clamp(0, 1).numpy()
@@ -100,5 +122,11 @@ def _gaze(scorer: ImageScorer, gaze: Gaze, row: int, grid: Grid) -> dict[str, An
     }
     truth, _ = scorer.truth(row, gaze, grid)
     if truth.density is not None:
-        found["truth"] = truth.density.astype(np.float32)
+        found["truth"] = _short(truth.density)
     return found
+
+
+def _short(density: Map) -> npt.NDArray[np.float32]:
+    """Rounded down by less than a thousandth: enough for a picture, and half the file."""
+    bits = density.astype(np.float32).view(np.uint32)
+    return (bits & np.uint32(0xFFFFE000)).view(np.float32)

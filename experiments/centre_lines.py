@@ -8,10 +8,10 @@ from eye_gaze_data.errors import DataError
 from eye_gaze_data.geometry import fit_frame, valid_pixels
 from saliency.baselines import CentreBias
 
-from .build import stage_dataset
 from .config import RunConfig, StageConfig
 from .floors import Rows
 from .scoring import Truth, score_map
+from .stage_data import stage_dataset
 
 METRICS = ("cc", "nss")
 # Images of each cohort at the most, drawn by seed: a constant line need not be exact.

@@ -10,11 +10,13 @@ from eye_gaze_data.errors import ConfigError, nearest
 from pretrain.config import OPTIONS as METHODS
 from saliency.attention import provided_losses, requirements
 
-from .build import stage_classes
+from .anatomy_check import check_anatomy, check_annotated
+from .check_cooperation import GAZE_LOSSES, check_cooperation
 from .config import ModelConfig, RunConfig, StageConfig
 from .contrast_check import check_contrast, check_positives
 from .loss_options import check_options
-from .needs import check_attention
+from .needs import check_attention, check_boxes, check_masks
+from .stage_data import stage_classes, supervised_rows
 
 TASKS_OF_KIND = {
     "pretrain": {"contrast", "classify", "segment"},
@@ -33,14 +35,13 @@ LOSSES: dict[str, tuple[frozenset[str], bool]] = {
     "scanpath": (frozenset({"saliency", "joint"}), True),
     "map_cross_entropy": (frozenset({"saliency", "joint"}), True),
     "attention_consistency": (frozenset({"classify", "saliency", "fuse", "joint"}), True),
-    "dice_bce": (frozenset({"segment"}), False),
-    "teacher_consistency": (frozenset({"segment"}), False),
-    "detection": (frozenset({"detect"}), False),
-    "image_attention": (frozenset({"detect"}), False),
+    "detection": (frozenset({"detect"}), True),
+    "image_attention": (frozenset({"detect"}), True),
+    "dice_bce": (frozenset({"segment"}), True),
+    "teacher_consistency": (frozenset({"segment"}), True),
 }
 # Losses that read each class logit by itself.
 FINDING_LOSSES = {"bce", "weighted_bce", "asymmetric_shift_focal"}
-GAZE_LOSSES = {"kld", "correlation", "scanpath", "map_cross_entropy"}
 METRICS = {
     "contrast": {"ordered", "knn", "probe", "deviation", "rank"},
     "classify": {"auroc"},
@@ -75,10 +76,8 @@ def check_config(config: RunConfig) -> None:
         if stage.task == "contrast":
             check_contrast(stage, model)
         _check_fit(stage, model, where)
-        sources = [init.stage for init in stage.init if init.stage]
-        if stage.anatomy and stage.anatomy.source == "stage":
-            sources.append(stage.anatomy.stage or "")
-        for source in sources:
+        check_anatomy(config, stage, earlier)
+        for source in [init.stage for init in stage.init if init.stage]:
             if source not in earlier:
                 raise ConfigError(
                     f"{where} starts from '{source}', which is no earlier stage; "
@@ -112,6 +111,7 @@ def _check_fit(stage: StageConfig, model: ModelConfig, where: str) -> None:
             f"{where}: model '{stage.model}' attends to organs {', '.join(organs)}, but 'anatomy' "
             f"gives {', '.join(stage.anatomy.organs)}; state the same names in the same order"
         )
+    _check_supervision(stage, model, where)
     sigmoid = getattr(model, "map", "softmax") == "sigmoid"
     if "map_cross_entropy" in stage.losses and not sigmoid:
         raise ConfigError(
@@ -131,6 +131,22 @@ def _check_fit(stage: StageConfig, model: ModelConfig, where: str) -> None:
         raise ConfigError(f"{where}: a learned weighting needs weights above 0")
 
 
+def _check_supervision(stage: StageConfig, model: ModelConfig, where: str) -> None:
+    """A detector's attention: whether it goes with the detector, and its loss with it."""
+    supervision = getattr(model, "supervision", None)
+    if supervision == "ila_fgda" and getattr(model, "detector", "") == "faster_rcnn":
+        raise ConfigError(
+            f"{where}: model '{stage.model}' has supervision 'ila_fgda', which weighs by dense "
+            "class maps, and 'faster_rcnn' proposes boxes without classes; set supervision: ila, "
+            "or detector: retinanet"
+        )
+    if supervision == "none" and "image_attention" in stage.losses:
+        raise ConfigError(
+            f"{where}: loss 'image_attention' is that of the attention, and model '{stage.model}' "
+            "has supervision 'none'; leave the loss out, or set supervision: ila"
+        )
+
+
 def not_built(config: RunConfig) -> list[str]:
     """What the run declares that gazedx cannot do yet, one sentence each."""
     missing = []
@@ -144,8 +160,6 @@ def not_built(config: RunConfig) -> list[str]:
             for loss in stage.losses
             if loss not in given and loss in LOSSES and not LOSSES[loss][1]
         ]
-        if stage.anatomy and stage.anatomy.source == "stage":
-            missing.append(f"stage '{stage.name}': anatomy from a stage is not built yet")
     return missing
 
 
@@ -161,6 +175,7 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
         if stage.task == "contrast":
             check_positives(stage, cohort, rows)
         _check_labels(stage, cohort, rows)
+        supervised_rows(stage, cohort)
         if GAZE_LOSSES & stage.losses.keys() and not cohort.has_gaze[rows].any():
             raise ConfigError(f"{where}: no training image of its cohorts has gaze")
         model = config.models[stage.model]
@@ -170,8 +185,10 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
             raise ConfigError(f"{where}: its model needs organ masks; state 'anatomy'")
         if stage.anatomy and stage.anatomy.source == "cohort":
             _known(where, "anatomy.organs", stage.anatomy.organs, cohort.organs)
-        if "boxes" in needs and cohort.boxes is None:
-            raise ConfigError(f"{where}: its model needs boxes, the cohort has none")
+            check_masks(where, stage, cohort)
+            check_annotated(config, stage, cohort)
+        if "boxes" in needs:
+            check_boxes(stage, cohort)
         check_attention(stage, model, cohort)
 
 
@@ -185,6 +202,12 @@ def _check_labels(stage: StageConfig, cohort: Cohort, rows: npt.NDArray[np.int64
     labels = cohort.labels[rows][:, [cohort.pathologies.index(name) for name in classes]]
     if labels.size == 0 or np.isnan(labels).all():
         raise ConfigError(f"{where}: no training image of its cohorts has a stated label")
+    both = (labels == 1).any(0) & (labels == 0).any(0)
+    if stage.task != "contrast" and not both.any():
+        raise ConfigError(
+            f"{where}: no class has both a positive and a negative training image, so there is "
+            "nothing to tell apart; choose other 'classes' or cohorts"
+        )
     single = sorted(FINDING_LOSSES & stage.losses.keys())
     if single and "cross_entropy" in stage.losses:
         raise ConfigError(
@@ -209,14 +232,14 @@ def _check_losses(stage: StageConfig, model: ModelConfig, where: str) -> None:
             )
         if LOSSES[loss][1] and loss not in METHODS:
             check_options(where, loss, spec.options)
-    if not stage.losses or not any(spec.weight for spec in stage.losses.values()):
-        raise ConfigError(f"{where}: expected at least one loss with a weight above 0")
     if "attention_consistency" in stage.losses and len(stage.data.training_views()) < 2:
         raise ConfigError(f"{where}: loss 'attention_consistency' needs data.views of at least 2")
     # In validation there is one view: nothing to be consistent with.
-    monitored = {"loss", *stage.losses, *METRICS[stage.task]} - {"attention_consistency"}
+    paired = {"attention_consistency", "teacher_consistency"}
+    monitored = {"loss", *stage.losses, *METRICS[stage.task]} - paired
     names = {f"valid/{m}" for m in monitored}
     _known(where, "monitor.metric", [stage.monitor.metric], names)
+    check_cooperation(stage, names)
 
 
 def _known(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eye_gaze_data.errors import ConfigError, GazedxError
+from eye_gaze_data.errors import ConfigError, DataError, GazedxError
 
 from .console import Config, Json, Quiet, Seed, Set, echo_json, load_run, say_metrics, show_progress
 from .data_commands import data_app
@@ -148,12 +148,29 @@ app.command()(compare)
 
 
 @app.command()
-def report(run: Run) -> None:
-    """Write the offline report of an evaluated run again."""
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folder; several with --figure.")],
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="Draw cases by runs: .pdf, .svg or .png.")
+    ] = None,
+    cases: Annotated[
+        list[str] | None, typer.Option("--case", help="Image id of the figure. Repeatable.")
+    ] = None,
+) -> None:
+    """Write the offline report of an evaluated run again, or a figure of cases by runs."""
+    for run in runs:
+        _expect_run(run)
+    if figure is not None:
+        from .figure import draw_figure
+
+        draw_figure(runs, cases or [], figure)
+        typer.echo(str(figure))
+        return
     from .report import write_report
 
-    _expect_run(run)
-    typer.echo(str(write_report(run)))
+    if len(runs) > 1 or cases:
+        raise ConfigError("a report is of one run; --case and several runs go with --figure")
+    typer.echo(str(write_report(runs[0])))
 
 
 @app.command()
@@ -239,13 +256,34 @@ def config_check(config: Config, overrides: Set = None) -> None:
 
 @config_app.command("show")
 def config_show(
-    config: Config, overrides: Set = None, seed: Seed = None, as_json: Json = False
+    config: Config,
+    overrides: Set = None,
+    seed: Seed = None,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="The resolved config instead, every default written out.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Print the resolved config, every default written out."""
+    """Print the plan: what trains, what is frozen, what is handed over, in which turns."""
     from .load import dump_config
 
     loaded = load_run(config, overrides, seed, None)
-    typer.echo(loaded.model_dump_json(indent=2) if as_json else dump_config(loaded))
+    if as_yaml:
+        typer.echo(dump_config(loaded))
+        return
+    from .plan import declared, plan
+    from .plan_table import print_plan
+
+    folder = _folder(loaded, None)
+    try:
+        rows = plan(loaded, folder)
+    except DataError as error:
+        typer.echo(f"nothing is counted, the data are not there: {error}", err=True)
+        rows = declared(loaded, folder)
+    if as_json:
+        echo_json({"plan": rows, "config": loaded.model_dump(mode="json")})
+    else:
+        print_plan(rows)
 
 
 @config_app.command("schema")

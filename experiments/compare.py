@@ -1,7 +1,7 @@
 """``gazedx compare``: runs side by side on the images that they share, paired and corrected."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from eye_gaze_data.errors import ConfigError, DataError
 from eye_gaze_data.files import read_json, sha256_of
 from saliency.metrics.comparison import Comparison, compare_pair, holm, seed_spread
 
+from .compare_detection import compare_boxes, detection_part, detection_spread
 from .compare_diagnosis import compare_auroc_of, findings_of
+from .detection_scores import read_matches
 from .load import load_config
-from .metric_names import METRICS
+from .metric_names import LOCALISATION, METRICS
 from .record import changed_keys
 
 Numbers = npt.NDArray[np.float64]
@@ -33,6 +35,7 @@ class ScoredRun:
         key: of its config but for seed and name: equal in runs that repeat each other.
         identity: of what it was evaluated on.
         images: ``per_image.csv``, by image.
+        detection: the detection table of ``metrics.json``, by group; empty of other stages.
     """
 
     path: Path
@@ -41,6 +44,7 @@ class ScoredRun:
     key: str
     identity: Mapping[str, Any]
     images: pd.DataFrame
+    detection: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ def compare_contenders(
                 "n_images": int((runs[0].images["group"] == group).sum()),
                 "leaderboard": _leaderboard(contenders, group, metrics, findings),
                 "comparisons": [asdict(one) for name, one in found if name == group],
+                **detection_part({str(run.path): run.detection for run in runs}, group),
             }
             for group in groups
         },
@@ -154,7 +159,8 @@ def read_scored(path: Path) -> ScoredRun:
         config = load_config(path / "config.yaml")
         name, seed = config.name, config.seed
         key = sha256_of(config.model_dump(mode="json", exclude={"seed", "name"}), metrics["stage"])
-    return ScoredRun(path, name, seed, key, metrics["identity"], images)
+    detection = metrics.get("detection", {})
+    return ScoredRun(path, name, seed, key, metrics["identity"], images, detection)
 
 
 def contenders_of(runs: Sequence[ScoredRun]) -> list[Contender]:
@@ -200,7 +206,8 @@ def _refuse_other(first: ScoredRun, run: ScoredRun) -> None:
 def _metrics(runs: Sequence[ScoredRun]) -> tuple[list[str], dict[str, str]]:
     """The metrics that all runs have, and why others are left out."""
     kept, left_out = [], {}
-    for metric in METRICS:
+    located = [name for name in LOCALISATION if any(name in run.images for run in runs)]
+    for metric in (*METRICS, *located):
         lacking = [str(run.path) for run in runs if metric not in run.images]
         if lacking:
             left_out[metric] = f"not in {', '.join(lacking)}"
@@ -237,6 +244,16 @@ def _compare(
             found.append(replace(pair, metric=metric))
     tables, others = ([run.images[own] for run in each.runs] for each in (one, other))
     found += compare_auroc_of(tables, others, findings, resamples=resamples, seed=seed)
+    if all(group in run.detection for each in (one, other) for run in each.runs):
+        # Films without a complete list have no number of boxes.
+        films = images[own & images["n_boxes"].notna().to_numpy()]
+        names, classes = films["image_id"].tolist(), list(one.runs[0].detection[group]["classes"])
+        boxes = [
+            [read_matches(run.path / "evaluate", names, classes) for run in each.runs]
+            for each in (one, other)
+        ]
+        patients = films["patient_id"].tolist()
+        found += compare_boxes(*boxes, patients, resamples=resamples, seed=seed)
     return [replace(pair, first=one.name, second=other.name) for pair in found]
 
 
@@ -244,6 +261,7 @@ def _leaderboard(
     contenders: Sequence[Contender], group: str, metrics: Sequence[str], findings: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     board: dict[str, dict[str, Any]] = {}
+    detecting = all(group in run.detection for one in contenders for run in one.runs)
     for one in contenders:
         tables = [run.images[run.images["group"] == group] for run in one.runs]
         line = {
@@ -260,5 +278,7 @@ def _leaderboard(
                 for table in tables
             ]
             line["mean AUROC"] = asdict(seed_spread([[value] for value in aurocs]))
+        if detecting:
+            line |= detection_spread([run.detection for run in one.runs], group)
         board[one.name] = line
     return board

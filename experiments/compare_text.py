@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .metric_names import LABELS, LOWER_IS_BETTER
+from .metric_names import LABELS, LOCALISATION, LOWER_IS_BETTER
 
 
 def comparison_markdown(found: Mapping[str, Any]) -> str:
@@ -14,6 +14,9 @@ def comparison_markdown(found: Mapping[str, Any]) -> str:
         lines.append(f"- `{name}`: {', '.join(contender['runs'])} (seeds {seeds})")
     for group, part in found["groups"].items():
         lines += ["", f"## {group} ({part['n_images']} images)", "", *as_table(_board(part))]
+        if "detection" in part:
+            lines += ["", "Boxes of each run, with 95 % intervals", ""]
+            lines += as_table(detection_rows(part["detection"]))
         if part["comparisons"]:
             lines += ["", f"Differences from `{found['reference']}`", ""]
             lines += as_table(difference_rows(part["comparisons"]))
@@ -23,8 +26,9 @@ def comparison_markdown(found: Mapping[str, Any]) -> str:
         "",
         "Means over images; ± is the standard deviation over seeds. Differences are paired by "
         "image, seeds averaged first, in units of the metric, with the 95 % interval of the "
-        f"bootstrap over patients ({found['resamples']} resamples, seed {found['seed']}). p by "
-        "flipping the signs of whole patients (of AUROC: DeLong, or swapping whole patients), "
+        f"bootstrap over patients ({found['resamples']} resamples, of boxes 2000 at the most, seed "
+        f"{found['seed']}). p by flipping the signs of whole patients (of AUROC: DeLong, or "
+        "swapping whole patients, as of boxes), "
         "after Holm's correction over all differences on this page.",
         "",
     ]
@@ -36,6 +40,9 @@ def comparison_text(found: Mapping[str, Any]) -> str:
     lines: list[str] = []
     for group, part in found["groups"].items():
         lines += [f"{group} ({part['n_images']} images)", *_aligned(_board(part)), ""]
+        if "detection" in part:
+            lines += ["boxes of each run, with 95 % intervals"]
+            lines += [*_aligned(detection_rows(part["detection"])), ""]
         if part["comparisons"]:
             lines += [f"differences from {found['reference']}"]
             lines += [*_aligned(difference_rows(part["comparisons"])), ""]
@@ -63,6 +70,23 @@ def difference_rows(comparisons: Sequence[Mapping[str, Any]]) -> list[list[str]]
     return rows
 
 
+def detection_rows(runs: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """Head and rows of the table of boxes."""
+    titles = list(next(iter(runs.values())))
+    rows = [["run", *(f"{title} ↑" for title in titles)]]
+    for run, entries in runs.items():
+        cells = [
+            f"{_number(entry['value'])} [{_number(entry['low'])}, {_number(entry['high'])}]"
+            for entry in entries.values()
+        ]
+        rows.append([run, *cells])
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None or value != value else f"{value:.3f}"
+
+
 def _board(part: Mapping[str, Any]) -> list[list[str]]:
     board = part["leaderboard"]
     metrics = list(next(iter(board.values())))
@@ -82,9 +106,10 @@ def _spread(entry: Mapping[str, Any]) -> str:
 
 
 def _titled(metric: str) -> str:
-    if "AUROC" in metric:
+    if "AUROC" in metric or metric in {"mAP", "AP50"}:
         return f"{metric} ↑"
-    return f"{LABELS.get(metric, metric)} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
+    label = LABELS.get(metric) or LOCALISATION.get(metric, metric)
+    return f"{label} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
 
 
 def _p(value: float) -> str:

@@ -7,11 +7,11 @@ what needs the cohort or the network is checked by ``check``.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from diagnosis.anatomy.config import AnatomySegmenterConfig, TeacherConfig
 from diagnosis.config import DualEncoderConfig, MTUNetConfig, SmpUNetConfig
 from diagnosis.published.config import (
-    AnatomySegmenterConfig,
     AnatomyXNetConfig,
     DualAttNetConfig,
     MSAIMNetConfig,
@@ -22,8 +22,9 @@ from eye_gaze_data.open_cohort import CohortConfig
 from pretrain.config import ContrastConfig
 from saliency.config import LegacyConfig, OptimiserConfig, ScheduleConfig
 
-NAME = r"^[a-z0-9][a-z0-9_-]*$"
-Name = Annotated[str, Field(pattern=NAME)]
+from .cooperation import Knows, MonitorConfig, Name, RoundConfig, Strict, TaskConfig
+
+Weight = Annotated[float, Field(ge=0)]
 ModelConfig = Annotated[
     DualEncoderConfig
     | MTUNetConfig
@@ -37,17 +38,13 @@ ModelConfig = Annotated[
 ]
 
 
-class Strict(BaseModel):
-    """Frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class StageData(Strict):
     """What a stage sees.
 
     Attributes:
         cohorts: weight of each cohort in an epoch; a list, or one name, draws each row once.
+        supervision: share of an epoch drawn from the rows that know gaze and labels (``both``),
+            ``gaze`` alone or ``labels`` alone; None for each row once.
         train: split to train on.
         valid: split to choose the best epoch on; never test.
         image_size: (height, width) of the network grid.
@@ -61,6 +58,7 @@ class StageData(Strict):
     """
 
     cohorts: dict[Name, float]
+    supervision: dict[Knows, Annotated[float, Field(ge=0)]] | None = None
     train: Literal["train"] = "train"
     valid: Literal["valid"] = "valid"
     image_size: tuple[int, int]
@@ -101,7 +99,7 @@ class InitConfig(Strict):
 
     stage: Name | None = None
     file: Path | None = None
-    prefixes: dict[str, str] = {"": ""}
+    prefixes: dict[str, str] = Field(default_factory=lambda: {"": ""})
 
     @field_validator("prefixes")
     @classmethod
@@ -118,25 +116,26 @@ class AnatomyConfig(Strict):
         source: the cohort's masks, the predictions of an earlier ``segment`` stage, or ones.
         stage: the stage, for source ``stage``.
         organs: names of the planes, in order.
+        annotated: training films, drawn by seed, whose masks are used, for source ``cohort``; all
+            that have any if None.
     """
 
     source: Literal["cohort", "stage", "ones"] = "cohort"
     stage: Name | None = None
     organs: tuple[str, ...]
+    annotated: int | None = Field(default=None, ge=1)
 
 
 class LossConfig(Strict):
-    """Weight and options of a loss; a bare number is a weight."""
+    """Weight and options of a loss; a bare number, or a list of them, is a weight.
 
-    weight: float = Field(default=1.0, ge=0)
-    options: dict[str, Any] = {}
+    Attributes:
+        weight: of every epoch, or one an epoch, over and over: ``[1, 0]`` takes every other epoch.
+        options: of the loss.
+    """
 
-
-class MonitorConfig(Strict):
-    """What the best epoch is chosen by, on the validation split."""
-
-    metric: str
-    mode: Literal["min", "max"]
+    weight: Weight | Annotated[tuple[Weight, ...], Field(min_length=1)] = 1.0
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class StageConfig(Strict):
@@ -152,10 +151,13 @@ class StageConfig(Strict):
         init: where weights come from; later entries go over earlier ones.
         anatomy: where organ masks come from.
         contrast: of task ``contrast``.
+        teacher: of task ``segment``.
         train: globs over parameter names; all else is frozen, statistics of norms included.
+        unfreeze: globs over trained parameters to the first epoch in which they move.
         losses: by name.
         weighting: of several losses: their ``fixed`` weights, or uncertainties that are learned, by
             ``kendall``'s or the ``paper``'s form, on top of them.
+        tasks: that stop one by one, by name; none if all go on to the end of the stage.
         legacy: quirks of the released code, see ``docs/legacy.md``.
         optimiser: of the stage; made afresh.
         schedule: of the learning rate.
@@ -163,6 +165,7 @@ class StageConfig(Strict):
         batch_size: images a step and process.
         monitor: chooses the best epoch.
         stop_after: epochs without a better monitored value; None for never.
+        round: where it stands in rounds, None outside of any.
     """
 
     name: Name
@@ -174,9 +177,12 @@ class StageConfig(Strict):
     init: tuple[InitConfig, ...] = ()
     anatomy: AnatomyConfig | None = None
     contrast: ContrastConfig = ContrastConfig()
+    teacher: TeacherConfig = TeacherConfig()
     train: tuple[str, ...] = ("*",)
+    unfreeze: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     losses: dict[str, LossConfig]
     weighting: Literal["fixed", "kendall", "paper"] = "fixed"
+    tasks: dict[Name, TaskConfig] = Field(default_factory=dict)
     legacy: LegacyConfig = LegacyConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     schedule: ScheduleConfig = ScheduleConfig()
@@ -184,14 +190,15 @@ class StageConfig(Strict):
     batch_size: int = Field(ge=1)
     monitor: MonitorConfig
     stop_after: int | None = Field(default=None, ge=1)
+    round: RoundConfig | None = None
 
     @field_validator("losses", mode="before")
     @classmethod
     def _weights(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
-        numbers = (int, float)
-        return {k: {"weight": v} if isinstance(v, numbers) else v for k, v in value.items()}
+        bare = (int, float, list)
+        return {k: {"weight": v} if isinstance(v, bare) else v for k, v in value.items()}
 
 
 class EvaluateConfig(Strict):
@@ -219,7 +226,7 @@ class EvaluateConfig(Strict):
     gaze: GazeConfig = GazeConfig()
     group: Literal["cohort", "source"] = "cohort"
     resamples: int = Field(default=2000, ge=100)
-    cases: int = Field(default=24, ge=0)
+    cases: int = Field(default=100, ge=0)
     emd: bool = False
     variants: bool = False
     sensitivity: int = Field(default=200, ge=0, le=200)
@@ -236,6 +243,8 @@ class TrainerConfig(Strict):
         precision: Lightning's name; float32 is right on a CPU.
         workers: loader processes.
         accumulate: batches a step of the optimiser.
+        computed_once: ``auto`` trains on what a frozen part of the network gave for each film,
+            where nothing is augmented; ``off`` computes it again in every step.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -244,6 +253,7 @@ class TrainerConfig(Strict):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     workers: int = Field(default=0, ge=0)
     accumulate: int = Field(default=1, ge=1)
+    computed_once: Literal["auto", "off"] = "auto"
 
 
 class RunConfig(Strict):

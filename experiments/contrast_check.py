@@ -11,8 +11,8 @@ from eye_gaze_data.errors import ConfigError, nearest
 from pretrain.config import OPTIONS, POSITIVES
 from pretrain.positives import label_pairs
 
-from .build import stage_classes
 from .config import ModelConfig, StageConfig
+from .stage_data import stage_classes
 
 # Losses of the first view with the second.
 TWO_VIEWS = frozenset(name for name, kinds in POSITIVES.items() if kinds == ("augmentation",))

@@ -22,8 +22,8 @@ from eye_gaze_data.dataset import GazeDataset
 from pretrain.watch import Array, watch
 from saliency.module import TaskModule
 
-from .build import stage_classes, stage_dataset
 from .config import StageConfig
+from .stage_data import stage_classes, stage_dataset
 from .weights import read_weights, save_weights
 
 if TYPE_CHECKING:

@@ -9,13 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from diagnosis.metrics import TOLERANCE
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.dataset import GazeDataset
 from eye_gaze_data.errors import ConfigError
 from eye_gaze_data.files import write_json
 
+from .board import write_precision_recall
 from .build import build_cohorts
 from .cases import choose_rows, save_cases
+from .detection_scores import count_boxes, detection_tables, original_boxes
 from .diagnosis_scores import BINS, Chosen, diagnosis_summary
 from .finished import FinishedStage
 from .floors import fit_floors, fit_pools
@@ -23,6 +26,7 @@ from .hyperparameters import write_hyperparameters
 from .ideal import ideal_scores
 from .identity import identity
 from .image_scores import MOST_NEGATIVES, ImageScorer, prediction_maps
+from .localisation_scores import localisation_tables, score_boxes
 from .predictions import StoredPredictions
 from .predictor import TEMPERATURE
 from .record import write_splits
@@ -41,6 +45,9 @@ DEFINITIONS = {
     "resize": "predicted densities are brought to the grid bilinearly within the film",
     "operating_point": "threshold of greatest F1 on the validation split, of each finding",
     "temperature": "of greatest likelihood on the validation split; none if that is reported on",
+    "in_boxes": "share of the evidence or of the gaze density inside the boxes of a finding that "
+    "the film has; chance is their share of the film; only films with a complete list of boxes",
+    "points": f"how often a map is highest within {TOLERANCE:.0%} of the long side of such a box",
     "ece": f"{BINS} bins of equal width",
 }
 
@@ -88,14 +95,25 @@ def evaluate(
     folder = run / "evaluate"
     table, readers = write_tables(folder, images, by_reader)
     metrics = _summary(finished, scorer, rows, table, readers, chosen)
+    if finished.has_detection:
+        metrics["detection"] = detection_tables(finished, cohort, store, table)
     metrics["sensitivity"] = sensitivity_table(scorer, store, table, settings.sensitivity, step)
     (folder / TEMPERATURE).unlink(missing_ok=True)
     if chosen is not None:
         chosen.temperature.save(folder / TEMPERATURE)
     cases = choose_rows(table, settings.cases)
-    save_cases(folder / "cases", scorer, cases, lambda row: partial(prediction_maps, store.of(row)))
+    save_cases(
+        folder / "cases",
+        scorer,
+        cases,
+        lambda row: partial(prediction_maps, store.of(row)),
+        lambda row: original_boxes(store.of(row), cohort.size_of(row)),
+        finished.classes,
+    )
     write_json(folder / "metrics.json", metrics)
     write_hyperparameters(run, config, metrics)
+    if finished.has_diagnosis:
+        write_precision_recall(run, config, finished.stage.name, table, finished.classes)
     return metrics
 
 
@@ -169,7 +187,9 @@ def _score(
             for kind, values in kinds.items():
                 named = zip(finished.classes, values, strict=True)
                 scored |= {f"{kind}_{name}": float(value) for name, value in named}
-        images.append(scored)
+        if finished.has_detection:
+            scored |= count_boxes(finished, scorer.cohort, row)
+        images.append(scored | score_boxes(scorer, row, prediction, finished.classes))
         readers += scorer.score_readers(row, maps)
         step()
     return images, readers
@@ -212,6 +232,7 @@ def _summary(
         "chosen_on_validation": None if chosen is None else chosen.facts(),
         "saliency": saliency_tables(scorer, table, readers, draws),
         "diagnosis": diagnosis,
+        "localisation": localisation_tables(table, finished.classes, draws),
     }
 
 

@@ -10,9 +10,11 @@ from eye_gaze_data.errors import ConfigError, StageError
 from .config import RunConfig, StageConfig
 from .load import load_config
 from .record import read_stage, stage_folder
+from .rounds import result_stage
 
 SALIENCY_TASKS = frozenset({"saliency", "fuse", "joint"})
 DIAGNOSIS_TASKS = frozenset({"classify", "fuse", "joint"})
+DETECTION_TASKS = frozenset({"detect"})
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class FinishedStage:
 
         Args:
             run: the run folder.
-            stage: name; the config's ``evaluate.stage``, else the last stage, if None.
+            stage: name; the config's ``evaluate.stage``, else the last stage, if None. Of rounds
+                that end by themselves that means the best round, as does a name that was skipped.
             overrides: ``a.b=c`` over the run's config.
 
         Raises:
@@ -51,12 +54,14 @@ class FinishedStage:
         if not (run / "config.yaml").is_file():
             raise ConfigError(f"{run}: no run folder (it has no config.yaml)")
         config = load_config(run / "config.yaml", overrides)
-        name = stage or config.evaluate.stage or config.stages[-1].name
+        name = stage or result_stage(config, run)
         if name not in [spec.name for spec in config.stages]:
             known = ", ".join(spec.name for spec in config.stages)
             raise ConfigError(f"{run}: no stage '{name}'; known: {known}")
         folder = stage_folder(run, config, name)
         record: dict[str, Any] | None = read_stage(folder)
+        if record is not None and record["status"] == "skipped":
+            return cls.load(run, record["stands_in"], overrides)
         if record is None or record["status"] != "complete":
             status = "was never run" if record is None else f"is {record['status']}"
             raise StageError(f"{folder}: the stage {status}; run it first: gazedx run CONFIG")
@@ -83,3 +88,8 @@ class FinishedStage:
     def has_diagnosis(self) -> bool:
         """Whether the stage's task gives findings."""
         return self.stage.task in DIAGNOSIS_TASKS and bool(self.classes)
+
+    @property
+    def has_detection(self) -> bool:
+        """Whether the stage's task gives boxes."""
+        return self.stage.task in DETECTION_TASKS

@@ -51,4 +51,7 @@ def final_metrics(metrics: dict[str, Any]) -> dict[str, float]:
             found[f"{metrics['split']}/{group}/{name}"] = entry["value"]
     for group, part in metrics["diagnosis"].items():
         found[f"{metrics['split']}/{group}/auroc"] = part["macro_auroc"]["value"]
+    for group, part in metrics.get("detection", {}).items():
+        for name in ("map", "ap50"):
+            found[f"{metrics['split']}/{group}/{name}"] = part[name]["value"]
     return {name: value for name, value in found.items() if value is not None and value == value}

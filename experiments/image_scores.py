@@ -207,15 +207,19 @@ class ImageScorer:
 
     def beside(self, row: int, grid: Grid) -> tuple[Points | None, Map | None]:
         """What a truth is seen beside: fixations of other patients, and the centre bias."""
-        centre = self._centre(row)
         pool = self.pools.get(self.group_of(row))
-        others, bias = None, None
-        if centre is not None:
-            bias = centre.density(grid.original, grid.frame, grid.size, grid.film)
+        others, bias = None, self.centre_bias(row, grid)
         if pool is not None and grid.film.all():
             patient = str(self.cohort.table["patient_id"].iat[row])
             others = pool.others(patient, grid.size, limit=MOST_NEGATIVES, seed=self.seed)
         return others, bias
+
+    def centre_bias(self, row: int, grid: Grid) -> Map | None:
+        """The centre bias on an image's grid; None where nobody's gaze is known."""
+        centre = self._centre(row)
+        if centre is None:
+            return None
+        return centre.density(grid.original, grid.frame, grid.size, grid.film)
 
     def _floor_maps(self, row: int, grid: Grid, truth: Truth) -> dict[str, Map]:
         found: dict[str, Map] = {}

@@ -94,7 +94,7 @@ def parse_config(tree: dict[str, Any], path: Path) -> RunConfig:
 
 
 def expand_rounds(stages: Sequence[Any], path: Path) -> list[Any]:
-    """Stages with every ``{rounds: n, stages: [...]}`` written out.
+    """Stages with every ``{rounds: n, until: ..., stages: [...]}`` written out.
 
     Round r of stage ``x`` is called ``x-r<r>``. An ``init`` from ``x`` inside the rounds means the
     latest ``x`` before it: of the same round, or of the round before, or the stage ``x`` itself
@@ -102,18 +102,23 @@ def expand_rounds(stages: Sequence[Any], path: Path) -> list[Any]:
     """
     expanded: list[Any] = []
     latest: dict[str, str] = {}
+    groups = 0
     for entry in stages:
         if not (isinstance(entry, dict) and "rounds" in entry):
             expanded.append(_renamed(entry, None, latest))
             continue
         rounds, inner = entry.get("rounds"), entry.get("stages")
-        if set(entry) != {"rounds", "stages"} or not isinstance(rounds, int) or rounds < 1:
+        unknown = entry.keys() - {"rounds", "until", "tolerance", "stages"}
+        if unknown or not inner or not isinstance(rounds, int) or rounds < 1:
             raise ConfigError(
-                f"{path}: expected {{rounds: n >= 1, stages: [...]}}, found keys {sorted(entry)} "
-                f"with rounds {rounds}"
+                f"{path}: expected {{rounds: n >= 1, until: no_gain, tolerance: 0, stages: [...]}}"
+                f", found keys {sorted(entry)} with rounds {rounds}"
             )
+        place = {key: entry[key] for key in ("until", "tolerance") if key in entry}
         for number in range(1, rounds + 1):
-            expanded += [_renamed(stage, number, latest) for stage in inner or []]
+            here = {"group": groups, "number": number, **place}
+            expanded += [_renamed(stage, here, latest) for stage in inner]
+        groups += 1
     return expanded
 
 
@@ -127,7 +132,7 @@ def dump_config(config: BaseModel) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=100)
 
 
-def _renamed(stage: Any, number: int | None, latest: dict[str, str]) -> Any:  # noqa: ANN401
+def _renamed(stage: Any, place: dict[str, Any] | None, latest: dict[str, str]) -> Any:  # noqa: ANN401
     if not isinstance(stage, dict):
         return stage
     stage = dict(stage)
@@ -140,9 +145,14 @@ def _renamed(stage: Any, number: int | None, latest: dict[str, str]) -> Any:  # 
             else init
             for init in inits
         ]
+    anatomy = stage.get("anatomy")
+    if isinstance(anatomy, dict) and isinstance(anatomy.get("stage"), str):
+        stage["anatomy"] = {**anatomy, "stage": latest.get(anatomy["stage"], anatomy["stage"])}
     name = stage.get("name")
     if isinstance(name, str):
-        stage["name"] = name if number is None else f"{name}-r{number}"
+        if place is not None:
+            stage["name"] = f"{name}-r{place['number']}"
+            stage["round"] = {"stage": name, **place}
         latest[name] = stage["name"]
     return stage
 
@@ -154,7 +164,7 @@ def _filled(stage: Any, defaults: Any) -> Any:  # noqa: ANN401
     merged = dict(defaults)
     for key, value in stage.items():
         # Losses, globs and weights are wholes: only these sections have keys to fill in.
-        sections = {"data", "optimiser", "schedule", "contrast", "gaze", "augment"}
+        sections = {"data", "optimiser", "schedule", "contrast", "teacher", "gaze", "augment"}
         merged[key] = _filled(value, defaults[key]) if key in defaults.keys() & sections else value
     return merged
 

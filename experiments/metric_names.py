@@ -21,3 +21,17 @@ VARIANTS = {
     "auc_borji": "AUC-Borji",
 }
 LOWER_IS_BETTER = frozenset({"kld", "emd", "kld_pysaliency", "kld_paper"})
+# Of the table of localisation: its rows and the prefixes of their columns in per_image.csv.
+LOCATED = {
+    "class_activation": "activation_",
+    "model": "gaze_",
+    "centre_bias": "centre_bias_",
+    "chance": "chance_",
+}
+# What runs are compared by, where they have it.
+LOCALISATION = {
+    "activation_inside": "evidence in boxes",
+    "activation_pointing": "evidence points",
+    "gaze_inside": "gaze in boxes",
+    "gaze_pointing": "gaze points",
+}

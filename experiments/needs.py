@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from eye_gaze_data.anatomy import CohortAnatomy
 from eye_gaze_data.cohort import Cohort
-from eye_gaze_data.errors import ConfigError
+from eye_gaze_data.errors import ConfigError, DataError
 from saliency.attention import requirements
 from saliency.config import AttentionConfig
 
-from .build import stage_classes
 from .config import ModelConfig, RunConfig, StageConfig
+from .stage_data import stage_classes
 
 
 def check_attention(stage: StageConfig, model: ModelConfig, cohort: Cohort) -> None:
@@ -35,6 +36,71 @@ def check_attention(stage: StageConfig, model: ModelConfig, cohort: Cohort) -> N
             )
         if "anatomy" in needs and stage.anatomy:
             _check_organs(where, entry, len(stage.anatomy.organs))
+
+
+def check_boxes(stage: StageConfig, cohort: Cohort) -> None:
+    """Check that there are boxes to learn from and films to choose the best epoch on.
+
+    Raises:
+        ConfigError: naming the stage and what the cohort lacks.
+    """
+    where = f"stage '{stage.name}'"
+    if cohort.boxes is None:
+        raise ConfigError(f"{where}: its model needs boxes, the cohort has none")
+    data = stage.data
+    for split in (data.train, data.valid):
+        rows = np.concatenate([cohort.rows_of(split, [name]) for name in data.cohorts])
+        if not cohort.boxes.known[rows].any():
+            raise ConfigError(
+                f"{where}: its model learns from films whose list of boxes is complete, and no "
+                f"film of split '{split}' has one; 'complete' of a csv cohort's boxes, or "
+                "'box_negatives' of nih_chestxray14, can say so"
+            )
+        if not sum(box_counts(stage, cohort, split).values()):
+            raise ConfigError(
+                f"{where}: no film of split '{split}' with a complete list has a box of "
+                f"{', '.join(stage_classes(stage, cohort)[0])}"
+            )
+
+
+def box_counts(stage: StageConfig, cohort: Cohort, split: str) -> dict[str, int]:
+    """Boxes of each class of a stage on the films of a split whose list is complete."""
+    classes, counts = stage_classes(stage, cohort)[0], dict[str, int]()
+    if cohort.boxes is None:
+        return counts
+    rows = np.concatenate([cohort.rows_of(split, [name]) for name in stage.data.cohorts])
+    frame = cohort.boxes.frame()
+    labels = frame["label"][frame["row"].isin(rows[cohort.boxes.known[rows]])]
+    return {name: int((labels == cohort.pathologies.index(name)).sum()) for name in classes}
+
+
+def without_boxes(config: RunConfig, cohort: Cohort) -> list[str]:
+    """One line for each detecting stage with classes that no training film has a box of."""
+    lines = []
+    for stage in config.stages:
+        if stage.task == "detect":
+            counts = box_counts(stage, cohort, stage.data.train)
+            absent = [name for name, count in counts.items() if not count]
+            if absent:
+                lines.append(
+                    f"stage {stage.name}: no training film with a complete list has a box of "
+                    f"{', '.join(absent)}; they cannot be detected"
+                )
+    return lines
+
+
+def check_masks(where: str, stage: StageConfig, cohort: Cohort) -> None:
+    """Read the masks of the first training film of each of a stage's cohorts.
+
+    Raises:
+        ConfigError: if they are not of the film's size, or out of range.
+    """
+    for name in stage.data.cohorts:
+        for row in cohort.rows_of("train", [name])[:1]:
+            try:
+                CohortAnatomy(cohort, cohort.organs)(int(row), cohort.film_size(int(row)))
+            except DataError as error:
+                raise ConfigError(f"{where}: {error}") from error
 
 
 def _check_organs(where: str, entry: AttentionConfig, organs: int) -> None:
@@ -76,7 +142,7 @@ def without_positives(config: RunConfig, cohort: Cohort) -> list[str]:
     """One line for each stage with classes of which no training image is positive."""
     lines = []
     for stage in config.stages:
-        classes = stage_classes(stage, cohort)[0] if stage.task != "saliency" else ()
+        classes = () if stage.task in {"saliency", "segment"} else stage_classes(stage, cohort)[0]
         labels = _training_labels(stage, cohort, classes)
         absent = [c for c, column in zip(classes, labels.T, strict=True) if not (column == 1).any()]
         if absent:
@@ -96,7 +162,9 @@ def _source(need: str, stage: StageConfig, cohort: Cohort) -> str:
         stated = int((~np.isnan(labels)).any(1).sum())
         return f"labels: {stated} of {len(labels)} training images state some"
     if need == "boxes":
-        return "boxes: the cohort has them"
+        counts = box_counts(stage, cohort, stage.data.train)
+        drawn = ", ".join(f"{name} {count}" for name, count in counts.items())
+        return f"boxes: on training films with a complete list {drawn}"
     return "several maps at once: the site has them"
 
 

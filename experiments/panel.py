@@ -1,5 +1,7 @@
 """A fixed panel in TensorBoard: film, clinician, prediction and difference on one scale."""
 
+from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from matplotlib import colormaps
+from PIL import Image, ImageDraw, ImageFont
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
@@ -19,23 +22,31 @@ from saliency.density import density
 from .config import StageConfig
 from .ranks import is_first_rank
 
-CASES = 4
+CASES = 6
+# Smaller films are enlarged to this, and a line of text stands below each row.
+TILE, LINE = 128, 16
+TAG = "gaze/panel/film, clinician, prediction, difference"
 
 
 class Panel(Callback):
     """Writes the panel of a saliency stage after every epoch; the cases are drawn once by seed.
 
-    Rows are cases; columns are the film, the clinician's density, the predicted one, and their
-    difference. The two densities of a row share one scale; its top is in the tag's description.
+    They are drawn from the validation split in turn among films without a finding and films with
+    each of the findings; their ids are in ``panel.json``. Rows are cases; columns are the film, the
+    clinician's density, the predicted one, and their difference. The densities of a row share one
+    scale, which is written below it.
 
     Args:
         folder: of the stage.
         stage: its config.
         dataset: the stage's samples of one fixed view.
+        before: epochs of the stages before it.
     """
 
-    def __init__(self, folder: Path, stage: StageConfig, dataset: GazeDataset) -> None:
-        self.folder, self.stage, self.dataset = folder, stage, dataset
+    def __init__(
+        self, folder: Path, stage: StageConfig, dataset: GazeDataset, before: int = 0
+    ) -> None:
+        self.folder, self.stage, self.dataset, self.before = folder, stage, dataset, before
         self.batch: Batch | None = None
         self.writer: Any = None
 
@@ -50,7 +61,8 @@ class Panel(Callback):
         rows = rows[cohort.has_gaze[rows]]
         if not len(rows):
             return
-        drawn = np.random.default_rng(self.dataset.seed).permutation(rows)[:CASES]
+        labels = cohort.table[list(cohort.pathologies)].to_numpy(np.float64)[rows]
+        drawn = rows[stratified(labels, CASES, self.dataset.seed)]
         batch = collate([self.dataset[0, int(row)] for row in drawn])
         write_json(self.folder / "panel.json", {"images": batch["image_id"]})
         self.batch = to_device(batch, pl_module.device)
@@ -67,9 +79,10 @@ class Panel(Callback):
         with torch.no_grad():
             predicted = density(pl_module(self.batch)["saliency_logits"], self.batch["valid"])
         pl_module.train(was_training)
-        image = draw_panel(self.batch["image"], self.batch["saliency"], predicted)
-        tag = f"{self.stage.name}/panel/film, clinician, prediction, difference"
-        self.writer.add_image(tag, image, trainer.current_epoch, dataformats="HWC")
+        batch = self.batch
+        maps = batch["image"], batch["saliency"], predicted
+        image = draw_panel(*maps, batch["valid"], batch["image_id"])
+        self.writer.add_image(TAG, image, self.before + trainer.current_epoch, dataformats="HWC")
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Close the event file."""
@@ -79,20 +92,52 @@ class Panel(Callback):
             self.writer = None
 
 
-def draw_panel(image: Tensor, truth: Tensor, predicted: Tensor) -> npt.NDArray[np.uint8]:
-    """A picture (n * H, 4 * W, 3): a row a case.
+def stratified(labels: npt.NDArray[np.float64], count: int, seed: int) -> list[int]:
+    """Draw rows in turn among those without a finding and those with each of them.
+
+    Args:
+        labels: (n, C), NaN where unknown.
+        count: how many at the most.
+        seed: of the draw.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels)).tolist()
+    present = labels > 0.5
+    chosen: list[int] = []
+    for stratum in cycle([~present.any(1), *present.T]):
+        if len(chosen) == min(count, len(labels)):
+            return chosen
+        left = (row for row in order if stratum[row] and row not in chosen)
+        chosen += islice(left, 1)
+    return chosen
+
+
+def draw_panel(
+    image: Tensor, truth: Tensor, predicted: Tensor, valid: Tensor, names: Sequence[str]
+) -> npt.NDArray[np.uint8]:
+    """A picture (height, 4 tiles, 3): a row and a line of text a case.
 
     Args:
         image: (n, 1, H, W) films in [0, 1].
         truth: (n, 1, H, W) densities.
         predicted: (n, 1, H, W) densities.
+        valid: (n, 1, H, W) where there is film: a uniform density is one over its pixels.
+        names: n, of the cases.
     """
     rows = []
-    for film, true, guess in zip(
-        *(x[:, 0].cpu().numpy() for x in (image, truth, predicted)), strict=True
-    ):
+    arrays = (x[:, 0].cpu().numpy() for x in (image, truth, predicted, valid))
+    for film, true, guess, within, name in zip(*arrays, names, strict=True):
         top = max(float(true.max()), float(guess.max()))
         maps = [colormaps["inferno"](values / top)[..., :3] for values in (true, guess)]
         difference = colormaps["RdBu_r"](0.5 + (guess - true) / (2 * top))[..., :3]
-        rows.append(np.concatenate([np.repeat(film[..., None], 3, 2), *maps, difference], 1))
-    return np.round(np.concatenate(rows) * 255).astype(np.uint8)
+        tiles = np.concatenate([np.repeat(film[..., None], 3, 2), *maps, difference], 1)
+        enlarged = tiles.repeat(-(-TILE // len(film)), 0).repeat(-(-TILE // len(film)), 1)
+        peak = top * float(within.sum())
+        text = f"0 to {peak:.1f} x uniform, difference +-{peak:.1f}   {name}"
+        rows += [np.round(enlarged * 255).astype(np.uint8), _line(text, enlarged.shape[1])]
+    return np.concatenate(rows)
+
+
+def _line(text: str, width: int) -> npt.NDArray[np.uint8]:
+    line = Image.new("RGB", (width, LINE))
+    ImageDraw.Draw(line).text((4, 1), text, fill="white", font=ImageFont.load_default(11))
+    return np.asarray(line)

@@ -1,25 +1,30 @@
 """What a run is going to do, without doing it."""
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from diagnosis.consistency import linear_head
+from diagnosis.consistency import check_maps, linear_head
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError, DataError, GazedxError
+from saliency.attention import AttentionContext
 from saliency.network import Network
 
-from .build import build_cohorts, build_network, stage_classes
+from .build import build_cohorts, build_network, stage_cooperation
 from .check import check_against_cohort, check_config, not_built
-from .config import ModelConfig, RunConfig, StageConfig
-from .needs import needs_met, without_positives
+from .config import InitConfig, ModelConfig, RunConfig, StageConfig
+from .needs import needs_met, without_boxes, without_positives
 from .record import read_stage, stage_folder
-from .weights import freeze, hand_over
+from .rounds import last_round, means_best_round
+from .stage_data import stage_classes, supervised_rows
+from .weights import freeze, hand_over, read_weights
 
 
 def plan(config: RunConfig, folder: Path) -> list[dict[str, Any]]:
-    """One row a stage: images, trained and frozen parameters, where weights come from.
+    """One row a stage: what it sees, trains, leaves frozen, takes over, and in which turns.
 
     Raises:
         ConfigError: if the run cannot work.
@@ -28,6 +33,16 @@ def plan(config: RunConfig, folder: Path) -> list[dict[str, Any]]:
     cohort = build_cohorts(config)
     check_against_cohort(config, cohort)
     return [_row(config, stage, cohort, folder) for stage in config.stages]
+
+
+def declared(config: RunConfig, folder: Path) -> list[dict[str, Any]]:
+    """The plan as far as it can be told without the data: nothing is counted.
+
+    Raises:
+        ConfigError: if the run cannot work.
+    """
+    check_config(config)
+    return [_row(config, stage, None, folder) for stage in config.stages]
 
 
 def check_everything(config: RunConfig) -> list[str]:
@@ -46,6 +61,7 @@ def check_everything(config: RunConfig) -> list[str]:
     check_against_cohort(config, cohort)
     lines.append(f"data: {len(cohort)} images, {len(cohort.pathologies)} classes")
     lines += needs_met(config, cohort) + without_positives(config, cohort)
+    lines += without_boxes(config, cohort)
     for stage in config.stages:
         row = _row(config, stage, cohort, Path("runs") / config.name)
         lines.append(
@@ -53,7 +69,7 @@ def check_everything(config: RunConfig) -> list[str]:
             f"trained, {row['frozen']} frozen"
         )
     lines += [
-        f"model {name}: attention sites {', '.join(_untrained(model, 1).sites)}"
+        f"model {name}: attention sites {', '.join(_untrained(model, 1).sites) or 'none'}"
         for name, model in config.models.items()
         if model.built
     ]
@@ -71,20 +87,42 @@ def check_networks(config: RunConfig, cohort: Cohort) -> None:
             _parameters(config, stage, cohort)
 
 
-def _row(config: RunConfig, stage: StageConfig, cohort: Cohort, folder: Path) -> dict[str, Any]:
-    rows = [cohort.rows_of("train", [name]) for name in stage.data.cohorts]
+def _row(
+    config: RunConfig, stage: StageConfig, cohort: Cohort | None, folder: Path
+) -> dict[str, Any]:
     record = read_stage(stage_folder(folder, config, stage.name)) or {}
     row: dict[str, Any] = {
         "stage": stage.name,
         "kind": stage.kind,
         "task": stage.task,
-        "images": int(np.concatenate(rows).size),
+        "images": "-",
         "trained": "-",
         "frozen": "-",
         "from": ", ".join(init.stage or str(init.file) for init in stage.init) or "scratch",
         "epochs": stage.epochs,
         "then": record.get("status", "to run"),
+        "trains": dict.fromkeys(stage.train, "-"),
+        "handed_over": [],
+        "losses": {name: loss.weight for name, loss in stage.losses.items()},
     }
+    row |= stage.model_dump(
+        mode="json",
+        include={
+            "weighting", "tasks", "unfreeze", "optimiser", "schedule", "batch_size", "monitor",
+            "stop_after", "round",
+        },
+    )  # fmt: skip
+    if stage.data.supervision is not None:
+        row["supervision"] = {
+            name: {"share": share, "images": "-"} for name, share in stage.data.supervision.items()
+        }
+    if stage.round is not None:
+        row["round"]["of"] = last_round(config, stage.round.group)
+    if cohort is None:
+        return row
+    row["images"] = len(np.concatenate([cohort.rows_of("train", [c]) for c in stage.data.cohorts]))
+    for name, part in supervised_rows(stage, cohort).items():
+        row["supervision"][name]["images"] = len(part)
     if config.models[stage.model].built:
         row |= _parameters(config, stage, cohort)
     return row
@@ -100,23 +138,83 @@ def _parameters(config: RunConfig, stage: StageConfig, cohort: Cohort) -> dict[s
             f"{height}x{width}; the next is {-(-height // network.multiple) * network.multiple}x"
             f"{-(-width // network.multiple) * network.multiple}, or set pad: true in the model"
         )
-    if (consistency := stage.losses.get("attention_consistency")) is not None:
-        linear_head(network, stage.task, consistency.options.get("maps", ["class"]))
-    for init in stage.init:
-        if init.stage is not None:
+    _check_padding(stage, network)
+    _check_consistency(stage, network)
+    handed_over = [_handed_over(config, stage, init, network, cohort) for init in stage.init]
+    trained, frozen = freeze(network, stage.train, stage.name)
+    sizes = {name: p.numel() for name, p in network.named_parameters() if p.requires_grad}
+    stage_cooperation(stage).check(list(sizes), stage.name)
+    return {
+        "trained": trained,
+        "frozen": frozen,
+        "trains": {
+            glob: sum(size for name, size in sizes.items() if fnmatchcase(name, glob))
+            for glob in stage.train
+        },
+        "handed_over": [report for report in handed_over if report],
+    }
+
+
+def _handed_over(
+    config: RunConfig, stage: StageConfig, init: InitConfig, network: Network, cohort: Cohort
+) -> dict[str, Any] | None:
+    """Which tensors come from where; None from a model that is not built yet."""
+    name = init.stage or str(init.file)
+    try:
+        if init.stage is None:
+            state = read_weights(Path(name))
+        else:
             source = config.stage(init.stage)
             if not config.models[source.model].built:
-                continue
+                return None
             state = _bare_network(config, source, cohort).state_dict()
             if source.task == "contrast":
                 parts = tuple(f"{encoder}." for encoder in source.contrast.encoders)
-                state = {name: v for name, v in state.items() if name.startswith(parts)}
-            try:
-                hand_over(network, state, init.prefixes, f"init from '{init.stage}'")
-            except GazedxError as error:
-                raise ConfigError(f"stage '{stage.name}': {error}") from error
-    trained, frozen = freeze(network, stage.train, stage.name)
-    return {"trained": trained, "frozen": frozen}
+                state = {part: v for part, v in state.items() if part.startswith(parts)}
+        report = hand_over(network, state, init.prefixes, f"init from '{name}'")
+    except GazedxError as error:
+        raise ConfigError(f"stage '{stage.name}': {error}") from error
+    counts = {key: len(getattr(report, key)) for key in ("loaded", "fresh", "ignored")}
+    best = init.stage is not None and means_best_round(config, stage, init.stage)
+    return {"from": name, "best_round": best, "prefixes": init.prefixes, **counts}
+
+
+def _check_padding(stage: StageConfig, network: Network) -> None:
+    """Only the image is padded, so nothing else may have to lie on its grid."""
+    height, width = stage.data.image_size
+    if not (height % network.multiple or width % network.multiple):
+        return
+    beside = ["organ masks"] if stage.anatomy else []
+    if set(_compared(stage)) - {"saliency"}:
+        beside.append("the maps of loss 'attention_consistency'")
+    if beside:
+        raise ConfigError(
+            f"stage '{stage.name}': image_size {height}x{width} is padded by 'pad: true', but "
+            f"{' and '.join(beside)} are not; choose multiples of {network.multiple}"
+        )
+
+
+def _check_consistency(stage: StageConfig, network: Network) -> None:
+    """Look for the maps to compare in what the network gives for an empty image."""
+    maps = _compared(stage)
+    if not maps:
+        return
+    linear_head(network, stage.task, maps)
+    size, organs = stage.data.image_size, stage.anatomy.organs if stage.anatomy else ()
+    anatomy = torch.ones(1, len(organs), *size) if organs else None
+    context = AttentionContext(anatomy=anatomy, organs=organs)
+    with torch.no_grad():
+        outputs = network.eval()(torch.zeros(1, 1, *size), stage.task, context)
+    try:
+        check_maps(outputs, maps)
+    except ConfigError as error:
+        raise ConfigError(f"stage '{stage.name}': {error}") from error
+
+
+def _compared(stage: StageConfig) -> list[str]:
+    """The maps that loss ``attention_consistency`` compares."""
+    loss = stage.losses.get("attention_consistency")
+    return [] if loss is None else list(loss.options.get("maps", ["class"]))
 
 
 def _bare_network(config: RunConfig, stage: StageConfig, cohort: Cohort) -> Network:

@@ -1,4 +1,4 @@
-"""Predict films from files: findings, gaze density in original pixels, an overlay."""
+"""Predict films from files: findings, gaze density and boxes in original pixels, an overlay."""
 
 import csv
 import io
@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from diagnosis.metrics import FilmBoxes
 from eye_gaze_data.cohort import Pixels
 from eye_gaze_data.errors import DataError
 from eye_gaze_data.files import write_atomic, write_json, write_text
 from eye_gaze_data.geometry import fit_frame
 from eye_gaze_data.images import read_image
 
+from .detection_scores import original_boxes
 from .predictor import Predictor, resample_density
 
 NOTICE = "Research use only. Not a medical device."
+# An overlay shows the boxes of the highest scores; the files have all.
+MOST_DRAWN = 6
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom"}
 
 
@@ -36,8 +40,9 @@ def predict_files(
     Args:
         predictor: of a finished stage.
         inputs: files and folders.
-        out: folder for ``predictions.json``, ``predictions.csv``, ``*.density.npy`` and overlays.
-        overlay: write a PNG of film and density too.
+        out: folder for ``predictions.json``, ``predictions.csv``, ``detections.csv`` of a stage
+            that gives boxes, ``*.density.npy`` and overlays.
+        overlay: write a PNG of film and density, or film and boxes, too.
         step: called after each film.
 
     Returns:
@@ -61,6 +66,8 @@ def predict_files(
     facts = {"notice": NOTICE, "calibrated": predictor.temperature is not None}
     write_json(out / "predictions.json", {**facts, "films": records, "failures": failures})
     write_text(out / "predictions.csv", _as_csv(records, predictor.classes))
+    if any("detections" in record for record in records):
+        write_text(out / "detections.csv", _boxes_csv(records))
     return records, failures
 
 
@@ -101,10 +108,33 @@ def _predict_file(
         record["density"] = f"{name}.density.npy"
         write_atomic(out / record["density"], lambda file: np.save(file, values))
         if overlay:
-            record["overlay"] = f"{name}.overlay.png"
-            picture = Image.fromarray(draw_overlay(pixels, density))
-            write_atomic(out / record["overlay"], lambda file: picture.save(file, "PNG"))
+            record["overlay"] = _save_picture(out, name, draw_overlay(pixels, density))
+    boxes = original_boxes(prediction, (int(pixels.shape[0]), int(pixels.shape[1])))
+    if boxes is not None:
+        record["detections"] = _as_records(boxes, predictor.classes)
+        if overlay:
+            record["overlay"] = _save_picture(out, name, draw_boxes(pixels, record["detections"]))
     return record
+
+
+def _save_picture(out: Path, name: str, picture: npt.NDArray[np.uint8]) -> str:
+    file_name = f"{name}.overlay.png"
+    image = Image.fromarray(picture)
+    write_atomic(out / file_name, lambda file: image.save(file, "PNG"))
+    return file_name
+
+
+def _as_records(boxes: FilmBoxes, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One record a box, the best first: finding, score, corners x1, y1, x2, y2."""
+    scores = np.ones(len(boxes.labels)) if boxes.scores is None else boxes.scores
+    return [
+        {
+            "finding": classes[boxes.labels[place]],
+            "score": float(scores[place]),
+            "box": boxes.boxes[place].tolist(),
+        }
+        for place in np.argsort(-scores, kind="stable")
+    ]
 
 
 def draw_overlay(film: Pixels, density: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
@@ -117,6 +147,37 @@ def draw_overlay(film: Pixels, density: npt.NDArray[np.float64]) -> npt.NDArray[
     weight = 0.65 * np.sqrt(share)[..., None]
     mixed = (1 - weight) * film[..., None] + weight * colour
     return np.asarray(np.round(mixed * 255), np.uint8)
+
+
+def draw_boxes(film: Pixels, detections: Sequence[dict[str, Any]]) -> npt.NDArray[np.uint8]:
+    """The film with the boxes of the highest scores, each with finding and score, (H, W, 3).
+
+    Args:
+        film: (H, W) in [0, 1].
+        detections: records with ``finding``, ``score`` and ``box``, the best first.
+    """
+    picture = Image.fromarray(np.round(film * 255).astype(np.uint8)).convert("RGB")
+    pen = ImageDraw.Draw(picture)
+    side = max(picture.size)
+    for record in reversed(detections[:MOST_DRAWN]):
+        x1, y1, x2, y2 = record["box"]
+        pen.rectangle((x1, y1, x2, y2), outline="#35d0ff", width=max(1, side // 300))
+        size = max(8, side // 40)
+        text = f"{record['finding']} {record['score']:.2f}"
+        pen.text((x1, max(0, y1 - size)), text, fill="#35d0ff", font_size=size)
+    return np.asarray(picture, np.uint8)
+
+
+def _boxes_csv(records: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "finding", "score", "x1", "y1", "x2", "y2", "notice"])
+    for record in records:
+        for one in record.get("detections", ()):
+            corners = [f"{corner:.2f}" for corner in one["box"]]
+            row = [record["file"], one["finding"], f"{one['score']:.6f}", *corners, NOTICE]
+            writer.writerow(row)
+    return text.getvalue()
 
 
 def _as_csv(records: Sequence[dict[str, Any]], classes: Sequence[str]) -> str:

@@ -1,9 +1,9 @@
 """Predictions of a stage, stored once, so that other settings are scored without the network.
 
 One file an image, ``evaluate/predictions/000123.npz`` by the row of the cohort's table: the density
-on the network grid, the activation at its own size, the logits; ``000123.logits.npz`` where the
-logits are all that is needed. ``key.json`` beside them says of which weights, images and image size
-they are; files of others are deleted.
+and the boxes on the network grid, the evidence for each class at its own size, the logits; where
+the logits are all that is needed, ``000123.logits.npz``. ``key.json`` beside them says of which
+weights, images and image size they are; files of others are deleted.
 """
 
 import shutil
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from diagnosis.losses import probabilities
+from diagnosis.metrics import FilmBoxes
 from eye_gaze_data.batch import collate
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.dataset import GazeDataset
@@ -24,6 +25,7 @@ from eye_gaze_data.errors import DataError
 from eye_gaze_data.files import read_json, remove_leftovers, sha256_of, write_atomic, write_json
 from eye_gaze_data.geometry import fit_frame, valid_pixels
 
+from .anatomy_source import ensure_masks
 from .finished import FinishedStage
 from .predictor import Prediction, Predictor
 
@@ -89,8 +91,8 @@ class StoredPredictions:
         arrays = self._read(row)
         frame = fit_frame(original, data.image_size, data.fit, data.stride)
         maps = {
-            name: torch.from_numpy(arrays[name])[None]
-            for name in ("density", "activation")
+            name: torch.from_numpy(arrays[name])
+            for name in ("density", "evidence")
             if name in arrays
         }
         logits = arrays.get("logits")
@@ -100,9 +102,10 @@ class StoredPredictions:
             valid_pixels(original, frame, data.image_size),
             maps.get("density"),
             None if logits is None else self.probabilities(logits[None])[0],
-            maps.get("activation"),
+            maps.get("evidence"),
             (covers[0], covers[1]) if covers else None,
             logits,
+            _boxes(arrays),
         )
 
     def logits(self, rows: Rows) -> npt.NDArray[np.float64]:
@@ -136,6 +139,7 @@ class StoredPredictions:
             "fit": stage.data.fit,
             "stride": stage.data.stride,
             "classes": list(self.finished.classes),
+            "maps": "density and evidence of each class",
         }
 
     @cached_property
@@ -144,7 +148,11 @@ class StoredPredictions:
 
     @cached_property
     def _dataset(self) -> GazeDataset:
-        data = self.finished.stage.data
+        data, anatomy = self.finished.stage.data, self.finished.stage.anatomy
+        if anatomy is not None and anatomy.source == "stage":
+            hashes = read_json(self.finished.run / "manifest.json")["cohorts"]
+            segmenter = FinishedStage.load(self.finished.run, anatomy.stage)
+            ensure_masks(segmenter, self.cohort, hashes, self.device)
         return GazeDataset(
             self.cohort,
             data.image_size,
@@ -179,13 +187,22 @@ class StoredPredictions:
 def _write(path: Path, prediction: Prediction, *, maps: bool) -> None:
     values: dict[str, npt.NDArray[Any]] = {}
     if maps and prediction.density is not None:
-        values["density"] = prediction.density[0].numpy()
-    if maps and prediction.activation is not None:
-        values["activation"] = prediction.activation[0].numpy()
+        values["density"] = prediction.density.numpy()
+    if maps and prediction.evidence is not None:
+        values["evidence"] = prediction.evidence.numpy()
         values["covers"] = np.array(prediction.covers)
     if prediction.logits is not None:
         values["logits"] = prediction.logits
+    if prediction.detections is not None:
+        found = prediction.detections
+        values |= {"boxes": found.boxes, "box_labels": found.labels, "box_scores": found.scores}
     write_atomic(path, lambda file: np.savez(file, **values))  # type: ignore[arg-type]
+
+
+def _boxes(arrays: dict[str, npt.NDArray[Any]]) -> FilmBoxes | None:
+    if "boxes" not in arrays:
+        return None
+    return FilmBoxes(arrays["boxes"], arrays["box_labels"], arrays["box_scores"])
 
 
 def _stamp(path: str) -> list[int]:

@@ -12,14 +12,16 @@ from torch.nn.functional import interpolate
 from diagnosis.calibration import Temperature
 from diagnosis.class_activation import class_activation
 from diagnosis.losses import probabilities
+from diagnosis.metrics import FilmBoxes
 from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.batch import Batch, to_device
 from eye_gaze_data.cohort import Pixels
-from eye_gaze_data.errors import ConfigError, StageError
+from eye_gaze_data.errors import StageError
 from eye_gaze_data.files import read_json
 from eye_gaze_data.geometry import (
     Frame,
     compose,
+    film_frame,
     fit_frame,
     invert,
     valid_pixels,
@@ -29,8 +31,10 @@ from saliency.context import attention_context
 from saliency.density import density
 from saliency.network import Network, Outputs
 
-from .build import build_anatomy, build_cohorts, build_network
+from .anatomy_source import anatomy_source
+from .build import build_cohorts, build_network
 from .config import RunConfig, StageConfig
+from .devices import choose_device
 from .finished import DIAGNOSIS_TASKS, SALIENCY_TASKS, FinishedStage
 from .weights import hand_over, read_weights
 
@@ -47,20 +51,29 @@ class Prediction:
         density: float32 (1, H, W) on the network grid, sums to 1 over the film; None without a
             saliency task.
         probabilities: float64 (C,); None without a diagnosis task.
-        activation: float32 (1, h, w), evidence for the most probable class at the pooled map's own
-            size, 0 or above; None without a diagnosis task.
-        covers: (height, width) of the grid that the activation covers: the network grid, or what
-            it was padded to.
+        evidence: float32 (C, h, w), class activation of each class at the pooled map's own size, 0
+            or above; None without a diagnosis task.
+        covers: (height, width) of the grid that the evidence covers: the network grid, or what it
+            was padded to.
         logits: float64 (C,), what the probabilities are of; None without a diagnosis task.
+        detections: boxes in network pixels; None without a detection task.
     """
 
     frame: Frame
     valid: torch.Tensor
     density: torch.Tensor | None
     probabilities: npt.NDArray[np.float64] | None
-    activation: torch.Tensor | None = None
+    evidence: torch.Tensor | None = None
     covers: tuple[int, int] | None = None
     logits: npt.NDArray[np.float64] | None = None
+    detections: FilmBoxes | None = None
+
+    @property
+    def activation(self) -> torch.Tensor | None:
+        """float32 (1, h, w), the evidence for the most probable class."""
+        if self.evidence is None or self.logits is None:
+            return None
+        return self.evidence[int(self.logits.argmax())][None]
 
 
 class Predictor:
@@ -116,8 +129,9 @@ class Predictor:
         hand_over(network, read_weights(finished.weights), {"": ""}, str(finished.weights))
         where = choose_device(device)
         network = network.to(where).eval()
-        cohort = build_cohorts(config) if spec.anatomy else None
-        anatomy = build_anatomy(spec.anatomy, cohort) if cohort else None
+        of_cohort = spec.anatomy is not None and spec.anatomy.source == "cohort"
+        cohort = build_cohorts(config) if of_cohort else None
+        anatomy = anatomy_source(config, spec, cohort, finished.run, device)
         return cls(
             config,
             spec,
@@ -153,7 +167,8 @@ class Predictor:
             if self.has_diagnosis:
                 logits = outputs["class_logits"].double().cpu().numpy()
                 scores = self._probabilities(logits)
-                evidence = self._activation(outputs).cpu()
+                evidence = self._evidence(outputs).cpu()
+            boxes = _film_boxes(outputs["detections"]) if "detections" in outputs else None
         size = (int(batch["image"].shape[-2]), int(batch["image"].shape[-1]))
         return [
             Prediction(
@@ -164,6 +179,7 @@ class Predictor:
                 None if evidence is None else evidence[row],
                 None if evidence is None else self._covered(size),
                 None if logits is None else logits[row],
+                None if boxes is None else boxes[row],
             )
             for row in range(len(batch["image"]))
         ]
@@ -173,10 +189,14 @@ class Predictor:
             return self.temperature.probabilities(logits)
         return probabilities(torch.from_numpy(logits), exclusive=self.exclusive).numpy()
 
-    def _activation(self, outputs: Outputs) -> torch.Tensor:
+    def _evidence(self, outputs: Outputs) -> torch.Tensor:
         features, head = outputs["features"], self.network.class_head(self.stage.task)
-        classes = outputs["class_logits"].argmax(1)
-        return class_activation(features["classifier"], features["pooled"], head, classes)
+        logits = outputs["class_logits"]
+        maps = [
+            class_activation(features["classifier"], features["pooled"], head, classes)
+            for classes in torch.arange(logits.shape[1], device=logits.device).expand_as(logits).T
+        ]
+        return torch.cat(maps, 1)
 
     def _covered(self, size: tuple[int, int]) -> tuple[int, int]:
         """A padded network saw more than the film; its activation covers the padded grid."""
@@ -184,14 +204,16 @@ class Predictor:
         height, width = (-(-side // multiple) * multiple for side in size)
         return height, width
 
-    def _anatomy(self, original: tuple[int, int], frame: Frame) -> torch.Tensor:
+    def _anatomy(self, pixels: Pixels, frame: Frame) -> torch.Tensor:
         """Organ masks of a film from elsewhere, (1, M, H, W); NaN where they are not known."""
         size = self.stage.data.image_size
         if self.anatomy is None:
             return torch.zeros(1, 0, *size)
-        masks = torch.from_numpy(self.anatomy(None, original))
+        masks = torch.from_numpy(self.anatomy.of_film(pixels))
         unknown = masks.isnan().flatten(1).any(1)
-        moved = warp_pixels(masks.nan_to_num(0.0), frame, size)
+        original, (height, width) = (int(pixels.shape[0]), int(pixels.shape[1])), masks.shape[1:]
+        frame = film_frame(frame, original, (height, width))
+        moved = warp_pixels(masks.nan_to_num(0.0), frame, size).clamp(0, 1)
         moved[unknown] = torch.nan
         return moved[None]
 
@@ -216,7 +238,7 @@ class Predictor:
             "saliency": torch.full((1, 1, *size), torch.nan),
             "fixations": torch.full((1, 1, *size), torch.nan),
             "labels": torch.full((1, len(self.classes)), torch.nan),
-            "anatomy": self._anatomy(original, frame),
+            "anatomy": self._anatomy(pixels, frame),
             "boxes": [torch.zeros(0, 4)],
             "box_labels": [torch.zeros(0, dtype=torch.int64)],
             "boxes_known": torch.tensor([False]),
@@ -226,6 +248,14 @@ class Predictor:
             "patient_id": [""],
         }
         return self.predict_batch(batch)[0]
+
+
+def _film_boxes(detections: list[dict[str, torch.Tensor]]) -> list[FilmBoxes]:
+    arrays = [{name: part.cpu().numpy() for name, part in one.items()} for one in detections]
+    return [
+        FilmBoxes(one["boxes"].astype(np.float64), one["labels"], one["scores"].astype(np.float64))
+        for one in arrays
+    ]
 
 
 def stored_temperature(finished: FinishedStage) -> Temperature | None:
@@ -240,24 +270,11 @@ def stored_temperature(finished: FinishedStage) -> Temperature | None:
     return Temperature.load(folder / TEMPERATURE)
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of a name; ``auto`` takes a GPU if there is one.
-
-    Raises:
-        ConfigError: if a GPU is asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device 'cuda' was asked for, but torch finds no GPU; use --device cpu")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
 def resample_density(
     prediction: Prediction,
     frame: Frame,
     size: tuple[int, int],
-    which: Literal["density", "activation"] = "density",
+    which: Literal["density", "activation"] | int = "density",
 ) -> npt.NDArray[np.float64]:
     """A predicted map on another grid of the same film, as a density.
 
@@ -268,14 +285,16 @@ def resample_density(
         prediction: with the map.
         frame: original to the grid's pixels.
         size: (height, width) of the grid, all of it film.
-        which: the gaze density, or the evidence for the most probable class.
+        which: the gaze density, the evidence for the most probable class, or for a class by its
+            number.
 
     Returns:
         float64 (height, width) that sums to 1; NaN throughout if the map is 0 throughout.
     """
-    given = prediction.density if which == "density" else _grown(prediction)
+    given = prediction.density if which == "density" else _grown(prediction, which)
     if given is None:
-        raise StageError(f"the stage predicts no {which}")
+        wanted = which if isinstance(which, str) else "activation"
+        raise StageError(f"the stage predicts no {wanted}")
     step = compose(frame, invert(prediction.frame))
     film = prediction.valid.float()
     stacked = torch.cat([given * film * film.numel(), film])
@@ -286,13 +305,14 @@ def resample_density(
     return np.asarray(values / total if total > 0 else np.full_like(values, np.nan), np.float64)
 
 
-def _grown(prediction: Prediction) -> torch.Tensor | None:
-    """The activation on the network grid."""
-    if prediction.activation is None or prediction.covers is None:
+def _grown(prediction: Prediction, which: Literal["activation"] | int) -> torch.Tensor | None:
+    """Evidence for a class on the network grid."""
+    given = prediction.activation
+    if isinstance(which, int) and prediction.evidence is not None:
+        given = prediction.evidence[which][None]
+    if given is None or prediction.covers is None:
         return None
-    grown = interpolate(
-        prediction.activation[None], prediction.covers, mode="bilinear", align_corners=False
-    )
+    grown = interpolate(given[None], prediction.covers, mode="bilinear", align_corners=False)
     height, width = prediction.valid.shape[-2:]
     return grown[0, :, :height, :width]
 

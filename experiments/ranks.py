@@ -4,6 +4,7 @@ import os
 from typing import TypeVar
 
 import torch
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 from torch import distributed
 
 from eye_gaze_data.errors import ConfigError
@@ -11,6 +12,7 @@ from eye_gaze_data.errors import ConfigError
 from .config import TrainerConfig
 
 Value = TypeVar("Value")
+_SRUN = {"SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"}
 
 
 def world_size() -> int:
@@ -39,8 +41,36 @@ def join(config: TrainerConfig) -> None:
             f"{config.nodes} --nproc-per-node {config.devices} -m experiments run CONFIG"
         )
     if not distributed.is_initialized():
+        for environment in cluster(config):
+            _tell_torch(environment)
         gpu = config.device != "cpu" and torch.cuda.is_available()
+        if gpu:
+            # Before the first exchange, which would take the first device in all of them.
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         distributed.init_process_group("nccl" if gpu else "gloo")
+
+
+def cluster(config: TrainerConfig) -> list[SLURMEnvironment]:
+    """SLURM, if ``srun`` started the processes of a run.
+
+    It does not requeue by itself: Lightning would first save in the middle of an epoch, and a run
+    that resumes from there does not end in the same bits. ``docs/distributed.md`` has the lines.
+    """
+    many = config.devices * config.nodes > 1
+    if not many or "TORCHELASTIC_RUN_ID" in os.environ or not os.environ.keys() >= _SRUN:
+        return []
+    return [SLURMEnvironment(auto_requeue=False)]
+
+
+def _tell_torch(environment: SLURMEnvironment) -> None:
+    """What torchrun sets, from what srun sets."""
+    os.environ |= {
+        "RANK": str(environment.global_rank()),
+        "LOCAL_RANK": str(environment.local_rank()),
+        "WORLD_SIZE": str(environment.world_size()),
+        "MASTER_ADDR": environment.main_address,
+        "MASTER_PORT": str(environment.main_port),
+    }
 
 
 def barrier() -> None:

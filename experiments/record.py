@@ -25,6 +25,8 @@ from eye_gaze_data.splits import split_table
 from . import GAZEDX_VERSION
 from .config import RunConfig, StageConfig
 
+# What a stage may be when its run is done.
+FINISHED = frozenset({"complete", "skipped"})
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "pandas", "scipy")
 
 
@@ -197,7 +199,8 @@ def stage_inputs(
         "data": {name: data[name] for name in stage.data.cohorts},
         "weights": weights,
         "model": config.models[stage.model].model_dump(mode="json", exclude_defaults=True),
-        "stage": stage.model_dump(mode="json", exclude_defaults=True),
+        # Where it stands in rounds decides whether it runs, not what comes out.
+        "stage": stage.model_dump(mode="json", exclude_defaults=True, exclude={"round"}),
         "trainer": {
             name: getattr(config.trainer, name)
             for name in ("devices", "nodes", "accumulate", "precision")

@@ -11,13 +11,16 @@ from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError, StageError
 from eye_gaze_data.files import remove_leftovers, sha256_of, sha256_of_file, write_json
 
+from .anatomy_source import ensure_masks
 from .build import build_cohorts
 from .check import check_against_cohort, check_config, not_built
 from .config import RunConfig, StageConfig
+from .finished import FinishedStage
 from .load import save_config
 from .plan import check_networks
 from .ranks import barrier, from_first, is_first_rank, join
 from .record import (
+    FINISHED,
     changed_keys,
     finish_run,
     locked,
@@ -30,6 +33,7 @@ from .record import (
     write_run_facts,
     write_splits,
 )
+from .rounds import skip_reason, source_of
 from .training import train
 
 Say = Callable[[str], None]
@@ -77,7 +81,7 @@ def run(
         for stage in chosen:
             _run_stage(StageRun(config, stage, folder, cohort, data), say, first=first, bar=bar)
         records = [read_stage(stage_folder(folder, config, s.name)) for s in config.stages]
-        if is_first_rank() and all(r and r["status"] == "complete" for r in records):
+        if is_first_rank() and all(r and r["status"] in FINISHED for r in records):
             finish_run(folder)
 
 
@@ -128,8 +132,10 @@ class StageRun:
         found = []
         for init in self.stage.init:
             path = Path(str(init.file))
+            name = init.stage or path.name
             if init.stage is not None:
-                folder = stage_folder(self.run, self.config, init.stage)
+                source = source_of(self.config, self.run, self.stage, init.stage)
+                folder = stage_folder(self.run, self.config, source)
                 record = read_stage(folder)
                 if record is None or record["status"] != "complete":
                     status = "was never run" if record is None else f"is {record['status']}"
@@ -138,14 +144,32 @@ class StageRun:
                         f"{status}; run it first: gazedx run CONFIG --until {init.stage}"
                     )
                 path = folder / "weights.safetensors"
+                name = source
             if not path.is_file():
                 raise StageError(f"stage '{self.stage.name}': no weights at {path}")
-            found.append((init.stage or path.name, path))
+            found.append((name, path))
         return found
+
+    def segmenter(self) -> FinishedStage | None:
+        """The finished stage that its organ masks come from, if they come from one.
+
+        Raises:
+            StageError: if it is not finished.
+        """
+        anatomy = self.stage.anatomy
+        if anatomy is None or anatomy.source != "stage":
+            return None
+        return FinishedStage.load(self.run, anatomy.stage)
+
+    def facts(self) -> dict[str, Any]:
+        """What every record of the stage begins with."""
+        return {"name": self.stage.name, "kind": self.stage.kind, "task": self.stage.task}
 
     def inputs(self) -> dict[str, Any]:
         """Everything that the result depends on."""
         hashes = {name: sha256_of_file(path) for name, path in self.sources()}
+        if (segmenter := self.segmenter()) is not None:
+            hashes[segmenter.stage.name] = sha256_of_file(segmenter.weights)
         return stage_inputs(self.config, self.stage, self.data, hashes)
 
     def write(self, status: str, **facts: object) -> None:
@@ -168,7 +192,8 @@ def _begin(config: RunConfig, folder: Path, cohort: Cohort, first: str | None) -
         if stage.name == first:
             break
         record = read_stage(stage_folder(folder, config, stage.name))
-        if record is not None:
+        # What was skipped depends on what ran: it is decided again.
+        if record is not None and record["status"] != "skipped":
             weights = record["inputs"]["weights"]
             _refuse_changed(stage.name, record, stage_inputs(config, stage, data, weights))
     save_config(config, folder / "config.yaml")
@@ -187,7 +212,7 @@ def _refuse_changed(name: str, record: dict[str, Any], inputs: dict[str, Any]) -
 
 def _decide(stage: StageRun, inputs: dict[str, Any], first: str | None) -> Decision:
     record = read_stage(stage.folder)
-    if first is not None or record is None:
+    if first is not None or record is None or record["status"] == "skipped":
         return "afresh"
     _refuse_changed(stage.stage.name, record, inputs)
     done = record["status"] == "complete" and (stage.folder / "weights.safetensors").is_file()
@@ -195,6 +220,12 @@ def _decide(stage: StageRun, inputs: dict[str, Any], first: str | None) -> Decis
 
 
 def _run_stage(stage: StageRun, say: Say, *, first: str | None, bar: bool) -> None:
+    reason = skip_reason(stage.config, stage.run, stage.stage)
+    # All ranks have read the records before one writes.
+    barrier()
+    if reason is not None:
+        _skip(stage, *reason, say, keep=first is None)
+        return
     inputs = stage.inputs()
     decision = from_first(_decide(stage, inputs, first) if is_first_rank() else "skip")
     if decision == "skip":
@@ -205,15 +236,15 @@ def _run_stage(stage: StageRun, say: Say, *, first: str | None, bar: bool) -> No
     barrier()
     before = float((read_stage(stage.folder) or {}).get("seconds", 0.0))
     stage.record = {
-        "name": stage.stage.name,
-        "kind": stage.stage.kind,
-        "task": stage.stage.task,
+        **stage.facts(),
         "key": sha256_of(inputs),
         "inputs": inputs,
         "seconds": before,
     }
     begun = time.monotonic()
     try:
+        if (segmenter := stage.segmenter()) is not None:
+            _ensure_masks(stage, segmenter, say)
         train(stage, say, bar=bar)
     except BaseException as error:
         # Whatever ended it, the record says so; the error itself goes on its way.
@@ -222,4 +253,26 @@ def _run_stage(stage: StageRun, say: Say, *, first: str | None, bar: bool) -> No
         stage.write(status, error=user_error(error), seconds=spent)
         raise
     stage.write("complete", error=None, seconds=before + time.monotonic() - begun)
+    if stage.stage.task == "segment":
+        _ensure_masks(stage, FinishedStage.load(stage.run, stage.stage.name), say)
+    barrier()
+
+
+def _ensure_masks(stage: StageRun, segmenter: FinishedStage, say: Say) -> None:
+    """The masks of all films by a finished segmenter; the other processes wait for them."""
+    if is_first_rank():
+        films = ensure_masks(segmenter, stage.cohort, stage.data, stage.config.trainer.device)
+        if films:
+            say(f"{segmenter.stage.name}  masks of {films} films written")
+    barrier()
+
+
+def _skip(stage: StageRun, reason: str, stands_in: str, say: Say, *, keep: bool) -> None:
+    """Record a stage whose round is not needed; ``keep`` leaves a finished one as it is."""
+    say(f"{stage.stage.name}  skipped: {reason}")
+    if not keep or (read_stage(stage.folder) or {}).get("status") != "complete":
+        if is_first_rank():
+            shutil.rmtree(stage.folder, ignore_errors=True)
+        stage.record = stage.facts()
+        stage.write("skipped", reason=reason, stands_in=stands_in)
     barrier()

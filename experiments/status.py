@@ -14,6 +14,8 @@ def run_status(run: Path, config: RunConfig) -> list[dict[str, Any]]:
         record = read_stage(stage_folder(run, config, stage.name)) or {"status": "not begun"}
         monitor = record.get("monitor")
         value = f"{monitor['metric']} {_shown(monitor['value'])}" if monitor else ""
+        if "stands_in" in record:
+            value = f"{record['stands_in']} stands in"
         rows.append(
             {
                 "stage": stage.name,
@@ -23,7 +25,7 @@ def run_status(run: Path, config: RunConfig) -> list[dict[str, Any]]:
                 "epochs": f"{record.get('epochs', '-')}/{stage.epochs}",
                 "best": record.get("best_epoch", "-"),
                 "monitor": value,
-                "error": record.get("error"),
+                "error": record.get("error") or record.get("reason"),
             }
         )
     return rows
@@ -66,7 +68,22 @@ def metric_lines(metrics: dict[str, Any]) -> list[str]:
                     else ""
                 )
             )
+    for group, part in metrics.get("detection", {}).items():
+        lines.append(
+            f"detection, {group} ({part['n_images']} images with a complete list): "
+            f"mAP {_bounds(part['map'])}, AP50 {_bounds(part['ap50'])}"
+        )
+        lines += [
+            f"  {name}".ljust(28)
+            + f"mAP {_bounds(entry['map'])}   AP50 {_bounds(entry['ap50'])}"
+            + f"   {entry['n_boxes']} boxes"
+            for name, entry in part["classes"].items()
+        ]
     return lines
+
+
+def _bounds(entry: dict[str, float]) -> str:
+    return f"{_shown(entry['value'])} [{_shown(entry['low'])}, {_shown(entry['high'])}]"
 
 
 def _beside(ideal: dict[str, float] | None) -> str:

@@ -8,7 +8,8 @@ from pydantic import Field, ValidationError
 
 from eye_gaze_data.errors import ConfigError
 
-from .config import NAME, Name, RunConfig, Strict
+from .config import RunConfig
+from .cooperation import NAME, Name, Strict
 from .load import apply_overrides, explain, find_config, parse_config, read_tree
 
 _Key = Annotated[str, Field(pattern=NAME)]

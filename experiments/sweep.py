@@ -16,6 +16,7 @@ from .config import RunConfig
 from .evaluate import evaluate
 from .record import read_stage, stage_folder
 from .report import write_report
+from .rounds import result_stage
 from .runner import run
 from .study import StudyConfig
 
@@ -25,9 +26,10 @@ COLUMNS = {
     "NSS": ("saliency", "nss", "↑"),
     "KLD": ("saliency", "kld", "↓"),
     "mean AUROC": ("diagnosis", "macro_auroc", "↑"),
+    "evidence in boxes": ("localisation", "lift", "↑"),
 }
 # Of the table of differences.
-COMPARED = ("cc", "nss", "kld", MACRO)
+COMPARED = ("cc", "nss", "kld", MACRO, "activation_inside")
 
 
 def sweep(
@@ -101,14 +103,16 @@ def study_table(study: StudyConfig, results: dict[str, dict[str, Any]]) -> str:
     first = next((list(runs.values())[:1] for runs in results.values() if runs), [])
     floor = _scores(first, "centre_bias")
     lines.append(["centre bias", *floor, "", "where people look on the training films"])
-    return "\n".join(as_table(lines)) + "\n"
+    table = as_table(lines)
+    if any(one.get("localisation") for runs in results.values() for one in runs.values()):
+        table += ["", "Evidence in boxes: times the share of the film that the boxes cover."]
+    return "\n".join(table) + "\n"
 
 
 def _evaluated(config: RunConfig, out: Path) -> dict[str, Any]:
     """``metrics.json`` of these weights and settings; written afresh if it is of others."""
     path = out / "evaluate" / "metrics.json"
-    name = config.evaluate.stage or config.stages[-1].name
-    record = read_stage(stage_folder(out, config, name)) or {}
+    record = read_stage(stage_folder(out, config, result_stage(config, out))) or {}
     found: dict[str, Any] = read_json(path) if path.is_file() else {}
     wanted = record.get("weights_sha256"), config.evaluate.model_dump(mode="json")
     if (found.get("weights_sha256"), found.get("settings")) != wanted:
@@ -129,9 +133,13 @@ def _scores(runs: list[dict[str, Any]], row: str) -> list[str]:
 def _value(metrics: dict[str, Any], part: str, metric: str, row: str) -> float:
     """The mean over groups of one score; NaN where it is not defined."""
     values = []
-    for group in metrics[part].values():
+    for group in metrics.get(part, {}).values():
         if part == "saliency":
             values.append(group["rows"].get(row, {}).get(metric, {}).get("value"))
+        elif part == "localisation":
+            located = "class_activation" if row == "model" else row
+            overall = group["rows"].get(located, {}).get("overall", {})
+            values.append(overall.get(metric, {}).get("value"))
         elif row == "model":
             values.append(group[metric]["value"])
     known = [value for value in values if value is not None]

@@ -2,21 +2,29 @@
 
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
 
+from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.errors import StageError
 from eye_gaze_data.files import sha256_of_file
 
-from .build import build_data, build_module, stage_classes, stage_dataset
+from .anatomy_source import anatomy_source
+from .board import epochs_before
+from .build import build_module
 from .callbacks import BEST, LAST, CheckFirstBatch, StageCheckpoint, StageLog
 from .centre_lines import centre_lines
+from .checkpoint_file import AtomicCheckpointIO
+from .computed_once import FOLDER, ComputeOnce, stage_cut
 from .embeddings import Watch, finish_contrast
+from .out_of_memory import is_out_of_memory, out_of_memory
 from .panel import Panel
-from .ranks import is_first_rank
+from .ranks import cluster, is_first_rank
+from .stage_data import build_data, stage_classes, stage_dataset
 from .weights import (
     check_classes,
     freeze,
@@ -55,6 +63,7 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
     module.train()
     drifting = spec.legacy.drifting_statistics
     fingerprint = frozen_fingerprint(module.network, statistics=not drifting)
+    cut = stage_cut(stage.config, spec, module)
     stage.write(
         "running",
         init="; ".join(reports) or None,
@@ -62,20 +71,31 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         n_frozen=frozen,
         classes=list(classes),
         exclusive=exclusive,
+        computed_once=cut.name if cut else None,
     )
     folder = stage.folder / "checkpoints"
-    checkpoint = StageCheckpoint(folder, spec.monitor, spec.schedule, spec.stop_after)
-    data = build_data(stage.config, spec, stage.cohort)
+    anatomy = anatomy_source(stage.config, spec, stage.cohort, stage.run)
+    data = build_data(stage.config, spec, stage.cohort, anatomy, films=cut is None or cut.film)
+    checkpoint = StageCheckpoint(folder, spec.monitor, spec.schedule, spec.stop_after, spec.tasks)
     resume = str(folder / LAST) if (folder / LAST).is_file() else None
     with warnings.catch_warnings():
         _quiet()
-        trainer = _trainer(stage, checkpoint, say, bar=bar)
-        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        begin = ComputeOnce(stage, cut.name, fingerprint) if cut else None
+        trainer = _trainer(stage, anatomy, checkpoint, begin, say, bar=bar)
+        try:
+            trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise out_of_memory(error, stage.config, spec) from error
     if frozen_fingerprint(module.network, statistics=not drifting) != fingerprint:
         raise StageError(f"stage '{spec.name}': a frozen parameter or statistic changed")
+    checkpoint.tasks.check(module, spec.name)
     _export(stage, checkpoint, trainer)
     if spec.task == "contrast" and is_first_rank():
         finish_contrast(stage, module)
+    if is_first_rank():
+        shutil.rmtree(stage.folder / FOLDER, ignore_errors=True)
 
 
 def _export(stage: "StageRun", checkpoint: StageCheckpoint, trainer: pl.Trainer) -> None:
@@ -96,23 +116,34 @@ def _export(stage: "StageRun", checkpoint: StageCheckpoint, trainer: pl.Trainer)
         "best_epoch": checkpoint.best_epoch,
         "monitor": {**checkpoint.monitor.model_dump(), "value": checkpoint.best},
     }
+    if stage.stage.tasks:
+        stage.record["tasks"] = checkpoint.tasks.facts()
 
 
 def _trainer(
-    stage: "StageRun", checkpoint: StageCheckpoint, say: Callable[[str], None], *, bar: bool
+    stage: "StageRun",
+    anatomy: AnatomySource | None,
+    checkpoint: StageCheckpoint,
+    begin: pl.Callback | None,
+    say: Callable[[str], None],
+    *,
+    bar: bool,
 ) -> pl.Trainer:
     config, spec, cohort = stage.config.trainer, stage.stage, stage.cohort
     organs = spec.anatomy.organs if spec.anatomy else ()
     classes, _ = stage_classes(spec, cohort)
+    before = epochs_before(stage.run, stage.config, spec.name)
     callbacks: list[pl.Callback] = [
-        CheckFirstBatch(len(classes), len(organs)),
+        begin or CheckFirstBatch(len(classes), len(organs)),
         StageLog(
             stage.folder,
             spec.name,
             None if bar else say,
             centre_lines(stage.config, spec, cohort) if is_first_rank() else None,
+            task=spec.task,
+            before=before,
         ),
-        Panel(stage.folder, spec, stage_dataset(stage.config, spec, cohort)),
+        Panel(stage.folder, spec, stage_dataset(stage.config, spec, cohort, anatomy), before),
         checkpoint,
     ]
     if spec.task == "contrast":
@@ -129,6 +160,7 @@ def _trainer(
         accumulate_grad_batches=config.accumulate,
         gradient_clip_val=spec.optimiser.clip,
         callbacks=callbacks,
+        plugins=[AtomicCheckpointIO(), *cluster(config)],
         logger=False,
         num_sanity_val_steps=0,
         enable_progress_bar=bar,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -38,10 +38,22 @@ class HandOver:
 def save_weights(
     path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors as safetensors, atomically."""
+    """Write tensors as safetensors, atomically; the same values give the same bytes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    data = save(tensors, dict(metadata or {}))
+    data = _sorted(save(tensors, dict(metadata or {})))
     write_atomic(path, lambda file: file.write(data))
+
+
+def _sorted(data: bytes) -> bytes:
+    """A safetensors file with its metadata in order: the library writes them in any."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    # Spaces keep what follows at multiples of eight bytes.
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -171,14 +183,30 @@ def frozen_fingerprint(network: nn.Module, *, statistics: bool = True) -> str:
         network: with its parameters frozen.
         statistics: false leaves buffers out.
     """
+    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
     digest = hashlib.sha256()
-    for prefix, module in network.named_modules():
-        own = list(module.parameters(recurse=False))
-        still = bool(own) and not any(parameter.requires_grad for parameter in own)
-        tensors = {n: p for n, p in module.named_parameters(recurse=False) if not p.requires_grad}
-        if still and statistics:
-            tensors |= dict(module.named_buffers(recurse=False))
-        for name, value in sorted(tensors.items()):
-            digest.update(f"{prefix}.{name}".encode())
-            digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for name, value in still_state(network, frozen, statistics=statistics).items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def still_state(
+    network: nn.Module, names: Collection[str], *, statistics: bool = True
+) -> dict[str, Tensor]:
+    """The parameters of these names, and the buffers of modules that hold no other parameter.
+
+    Args:
+        network: whose state it is.
+        names: of parameters.
+        statistics: false leaves buffers out.
+    """
+    found: dict[str, Tensor] = {}
+    for prefix, module in network.named_modules():
+        dot = f"{prefix}." if prefix else ""
+        own = {f"{dot}{name}": p for name, p in module.named_parameters(recurse=False)}
+        tensors = {name: p for name, p in own.items() if name in names}
+        if own and len(tensors) == len(own) and statistics:
+            tensors |= {f"{dot}{n}": b for n, b in module.named_buffers(recurse=False)}
+        found |= dict(sorted(tensors.items()))
+    return found

@@ -105,6 +105,8 @@ class Cohort:
             raise DataError(
                 f"cohort '{self.name}': image ids must be unique, found {len(twice)} again: {where}"
             )
+        if self.boxes is not None:
+            _check_boxes(self.name, self.table, self.boxes, self.pathologies)
         if not self.patient_namespace:
             object.__setattr__(self, "patient_namespace", self.name)
 
@@ -144,6 +146,23 @@ class Cohort:
         if cohorts and "cohort" in self.table:
             keep &= self.table["cohort"].isin(list(cohorts))
         return np.flatnonzero(keep.to_numpy())
+
+
+def _check_boxes(
+    name: str, table: pd.DataFrame, boxes: BoxTable, pathologies: Sequence[str]
+) -> None:
+    frame = boxes.frame()
+    # A comparison with NaN is false: an unknown corner is refused, too.
+    right = (frame["x1"] <= frame["x2"]) & (frame["y1"] <= frame["y2"])
+    if not right.all():
+        wrong = frame[~right].iloc[0]
+        corners = ", ".join(f"{corner} {wrong[corner]:g}" for corner in ("x1", "y1", "x2", "y2"))
+        raise DataError(
+            f"cohort '{name}': expected boxes with x1 <= x2 and y1 <= y2, found "
+            f"{int((~right).sum())} other(s); the first, of image "
+            f"'{table['image_id'].iat[int(wrong['row'])]}', "
+            f"{pathologies[int(wrong['label'])]}, has {corners}"
+        )
 
 
 def merge(cohorts: Sequence[Cohort], pathologies: Sequence[str] | None = None) -> Cohort:

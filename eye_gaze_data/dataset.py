@@ -188,10 +188,10 @@ class GazeDataset(Dataset[list[Sample]]):
     def _anatomy(self, row: int, frame: Frame) -> Tensor:
         if self.anatomy is None:
             return torch.zeros(0, *self.size)
-        size = self.cohort.film_size(row)
-        masks = torch.from_numpy(self.anatomy(row, size))
+        masks = torch.from_numpy(self.anatomy(row, self.cohort.film_size(row)))
         unknown = masks.isnan().flatten(1).any(1)
-        frame = film_frame(frame, self.cohort.size_of(row), size)
+        height, width = masks.shape[1:]
+        frame = film_frame(frame, self.cohort.size_of(row), (height, width))
         moved = warp_pixels(masks.nan_to_num(0.0), frame, self.size).clamp(0, 1)
         # Last, so that no interpolation spreads the NaN.
         moved[unknown] = torch.nan

@@ -24,6 +24,10 @@ class StageError(GazedxError):
     """A stage cannot start, or did not do what it promised."""
 
 
+class StorageError(GazedxError):
+    """The disk does not take what is to be written."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence that lists the known names, the nearest one first.
 

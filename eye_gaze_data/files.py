@@ -1,12 +1,17 @@
 """Writing files so that a reader never sees half of one, and hashing them."""
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from .errors import StorageError
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -17,8 +22,34 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         write: called with the open temporary file.
 
     Raises:
+        StorageError: if the disk is full.
         BaseException: whatever ``write`` raised; ``path`` is then as it was before.
     """
+    with told_when_full(path):
+        _write_atomic(path, write)
+
+
+@contextmanager
+def told_when_full(path: Path) -> Iterator[None]:
+    """Say which file a full disk did not take.
+
+    Raises:
+        StorageError: instead of the system's error.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        left = next((f for f in (path.parent, *path.parents) if f.is_dir()), Path())
+        raise StorageError(
+            f"{path}: no space to write it ({error.strerror}; {left} has "
+            f"{shutil.disk_usage(left).free / 1e6:.0f} MB free); what stood there before is as it "
+            "was. Free some space, then run the same command again: it goes on where it stopped"
+        ) from error
+
+
+def _write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
     temporary = Path(name)

@@ -1,6 +1,6 @@
 """What a config says of optimisers, schedules and attention; pydantic alone, quick to import."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,7 +22,17 @@ class AttentionConfig(BaseModel):
 
 
 class OptimiserConfig(BaseModel):
-    """The optimiser of a stage."""
+    """The optimiser of a stage.
+
+    Attributes:
+        name: of the method.
+        lr: learning rate.
+        weight_decay: decoupled from the gradient with ``adamw`` alone.
+        momentum: of ``sgd``.
+        clip: norm that the whole gradient is cut to.
+        rates: glob over parameter names to a relative learning rate; the longest glob counts, what
+            none matches has rate 1.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,6 +41,7 @@ class OptimiserConfig(BaseModel):
     weight_decay: float = Field(default=0.0, ge=0)
     momentum: float = Field(default=0.0, ge=0, lt=1)
     clip: float | None = Field(default=None, gt=0)
+    rates: dict[str, Annotated[float, Field(gt=0)]] = {}
 
 
 class ScheduleConfig(BaseModel):

@@ -15,7 +15,9 @@ from eye_gaze_data.batch import Batch
 from eye_gaze_data.errors import StageError
 
 from .config import LegacyConfig, OptimiserConfig, ScheduleConfig
+from .cooperation import Cooperation, Weight, mean_weight, rate_groups, weight_in
 from .network import Network, Task
+from .optimisers import build_optimiser, rate_factor
 from .terms import LossTerm
 from .weighting import UncertaintyWeighting, Weighting
 
@@ -28,26 +30,28 @@ class TaskSettings:
         stage: name of the stage, for messages.
         task: what is trained.
         seed: of the run.
-        losses: weight of each loss.
+        losses: weight of each loss; a sequence is gone through epoch by epoch.
         weighting: how several losses are weighed beyond that; fixed if None.
         class_weights: of losses that score classes, (C,) each.
         options: further options of losses, by loss.
         legacy: quirks of the released code.
         optimiser: of the stage.
         schedule: of the stage.
+        cooperation: who moves when.
         organs: names of the anatomy planes.
         exclusive: whether exactly one class holds.
     """
 
     stage: str
     task: Task
-    losses: Mapping[str, float]
+    losses: Mapping[str, Weight]
     weighting: Weighting | None = None
     class_weights: Mapping[str, Tensor] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     legacy: LegacyConfig = field(default_factory=LegacyConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    cooperation: Cooperation = field(default_factory=Cooperation)
     seed: int = 0
     organs: tuple[str, ...] = ()
     exclusive: bool = False
@@ -63,6 +67,7 @@ class TaskModule(pl.LightningModule):
 
     Attributes:
         class_losses: names of the losses that score classes, for learned weights.
+        matured: the tasks of the stage that are done.
     """
 
     class_losses: frozenset[str] = frozenset()
@@ -71,6 +76,8 @@ class TaskModule(pl.LightningModule):
         super().__init__()
         self.network, self.settings = network, settings
         self._tallies: dict[str, _Tally] = {}
+        self.matured: set[str] = set()
+        self._resting: frozenset[str] = frozenset()
         self.uncertainty: UncertaintyWeighting | None = None
         if settings.weighting is not None:
             names = settings.losses
@@ -90,6 +97,21 @@ class TaskModule(pl.LightningModule):
         """The weights that the stage hands over."""
         return {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
 
+    def weight(self, loss: str) -> float:
+        """The weight of a loss in this epoch; none once its task is mature."""
+        if self.settings.cooperation.is_mature(loss, self.matured):
+            return 0.0
+        return weight_in(self.settings.losses[loss], self.current_epoch)
+
+    def wanted_losses(self) -> list[str]:
+        """The losses that are worth their work: those with a weight, in validation all."""
+        idle = self.idle() if self.training else []
+        return [name for name in self.settings.losses if name not in idle]
+
+    def idle(self) -> list[str]:
+        """The losses without a weight in this epoch."""
+        return [name for name in self.settings.losses if not self.weight(name)]
+
     def total(self, terms: Mapping[str, LossTerm]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted loss, and each term normalised by its known rows over all ranks.
 
@@ -99,7 +121,7 @@ class TaskModule(pl.LightningModule):
         weighted = [
             self._weighed(name, mean, known)
             for name, (mean, known) in parts.items()
-            if name in self.settings.losses
+            if name in self.settings.losses and name not in self.idle()
         ]
         means = {name: mean for name, (mean, _) in parts.items()}
         if not weighted:
@@ -110,7 +132,7 @@ class TaskModule(pl.LightningModule):
         return torch.stack(weighted).sum(), means
 
     def _weighed(self, name: str, mean: Tensor, known: Tensor) -> Tensor:
-        loss = self.settings.losses[name] * mean
+        loss = self.weight(name) * mean
         # What no row of the batch knows must not move its uncertainty either.
         return loss if self.uncertainty is None else self.uncertainty(name, loss) * (known > 0)
 
@@ -126,7 +148,28 @@ class TaskModule(pl.LightningModule):
         if self.uncertainty is not None:
             sigmas = {f"sigma_{n}": p.exp() for n, p in self.uncertainty.log_sigma.items()}
             self._log("train", sigmas, len(batch["image_id"]))
+        if self._has_turns():
+            weights = {f"weight_{n}": torch.tensor(self.weight(n)) for n in self.settings.losses}
+            self._log("train", weights, len(batch["image_id"]))
         return loss
+
+    def _has_turns(self) -> bool:
+        losses = self.settings.losses.values()
+        return bool(self.settings.cooperation.tasks) or any(isinstance(w, tuple) for w in losses)
+
+    def on_train_epoch_start(self) -> None:
+        """Let rest what has matured and what is not to move yet."""
+        names = [name for name, _ in self.network.named_parameters()]
+        cooperation = self.settings.cooperation
+        self._resting = cooperation.resting(names, self.current_epoch, self.matured)
+        self.train()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Without a gradient no optimiser touches a parameter, by weight decay neither."""
+        del optimizer
+        for name, parameter in self.network.named_parameters():
+            if name in self._resting:
+                parameter.grad = None
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last epoch's values."""
@@ -135,7 +178,8 @@ class TaskModule(pl.LightningModule):
     def validation_step(self, batch: Batch, _: int) -> None:
         """One batch of validation: counts the values of each loss, updates the metrics."""
         for name, term in self.loss_terms(batch).items():
-            self._add_tally(name, term, self.settings.losses.get(name, 0.0))
+            # Neither turns nor maturity change by what epochs compare.
+            self._add_tally(name, term, mean_weight(self.settings.losses.get(name, 0.0)))
         self.validate(batch)
 
     def tally(self, name: str, values: Tensor, weight: float = 0.0) -> None:
@@ -178,16 +222,21 @@ class TaskModule(pl.LightningModule):
         torch.manual_seed(zlib.crc32(repr(place).encode()))
 
     def train(self, mode: bool = True) -> "TaskModule":
-        """Training mode for what is trained; frozen parts stay in evaluation mode."""
+        """Training mode for what moves; what is frozen or rests stays in evaluation mode."""
         super().train(mode)
         if mode and not self.settings.legacy.drifting_statistics:
-            hold_frozen(self.network)
+            names = {p: name for name, p in self.network.named_parameters()}
+            hold_frozen(self.network, lambda p: p.requires_grad and names[p] not in self._resting)
         return self
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union
         """The optimiser over what is trained, and the schedule by step."""
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        optimiser = build_optimiser(self.settings.optimiser, parameters)
+        named = self.named_parameters()
+        parameters = [(name.removeprefix("network."), p) for name, p in named if p.requires_grad]
+        config = self.settings.optimiser
+        optimiser = build_optimiser(
+            config, rate_groups(parameters, self.settings.cooperation, config.lr)
+        )
         if self.settings.schedule.name == "plateau":
             return optimiser
         steps = max(1, int(self.trainer.estimated_stepping_batches))
@@ -248,46 +297,16 @@ def _gathered(tallies: dict[str, _Tally]) -> list[dict[str, _Tally]]:
     return parts
 
 
-def hold_frozen(module: nn.Module, training: bool = True) -> None:
-    """Put every submodule without a trainable parameter into evaluation mode.
+def hold_frozen(
+    module: nn.Module,
+    moves: Callable[[nn.Parameter], bool] = lambda parameter: parameter.requires_grad,
+    training: bool = True,
+) -> None:
+    """Put every submodule without a parameter that moves into evaluation mode.
 
     A module without parameters, such as dropout, follows the module that holds it.
     """
     own = list(module.parameters())
-    module.training = training and (not own or any(p.requires_grad for p in own))
+    module.training = training and (not own or any(moves(p) for p in own))
     for child in module.children():
-        hold_frozen(child, module.training)
-
-
-def build_optimiser(
-    config: OptimiserConfig, parameters: list[nn.Parameter]
-) -> torch.optim.Optimizer:
-    """The optimiser of a config."""
-    if config.name == "sgd":
-        return torch.optim.SGD(
-            parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-        )
-    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    return kind(parameters, config.lr, weight_decay=config.weight_decay)
-
-
-def rate_factor(config: ScheduleConfig, steps: int) -> Callable[[int], float]:
-    """The relative learning rate before each step: warm-up, then constant or cosine.
-
-    A closure, as the scheduler would write an object's attributes into the checkpoint.
-
-    Args:
-        config: of the stage.
-        steps: of the whole stage.
-    """
-    warm = config.warmup * steps
-
-    def factor(step: int) -> float:
-        if step < warm:
-            return (step + 1) / (warm + 1)
-        if config.name == "constant":
-            return 1.0
-        done = min(1.0, (step - warm) / max(1.0, steps - warm))
-        return config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * done))
-
-    return factor
+        hold_frozen(child, moves, module.training)

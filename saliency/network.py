@@ -11,6 +11,7 @@ from eye_gaze_data.errors import ConfigError
 
 from .attention import AttentionContext
 from .attention.walk import SiteWalk
+from .cut import Cut
 from .density import density
 from .terms import LossTerm
 
@@ -61,6 +62,7 @@ class Network(nn.Module):
         pad: whether an image of another size is padded with zeros at its right and lower edge, and
             the maps cut back, instead of being refused.
         class_heads: prefixes of the parameters whose outputs are classes.
+        cuts: for a task, up to where a frozen network can be computed once.
         sites: channels of each attention site.
     """
 
@@ -69,6 +71,7 @@ class Network(nn.Module):
     multiple: int = 1
     pad: bool = False
     class_heads: ClassVar[tuple[str, ...]] = ()
+    cuts: ClassVar[Mapping[Task, Cut]] = {}
     sites: Mapping[str, int | list[int]] = {}
 
     def forward(
@@ -97,6 +100,27 @@ class Network(nn.Module):
     def class_head(self, task: Task) -> nn.Module:
         """What turns the pooled vectors (B, D + E) of a task into its class logits (B, C)."""
         raise NotImplementedError
+
+    def up_to_cut(
+        self, image: Tensor, task: Task, context: AttentionContext | None = None
+    ) -> Tensor:
+        """What stands at the cut of a task, the pooled vectors (B, D + E) if not said otherwise."""
+        outputs: Outputs = self(image, task, context)
+        return outputs["features"]["pooled"]
+
+    def from_cut(
+        self, values: Tensor, image: Tensor, task: Task, context: AttentionContext | None = None
+    ) -> Outputs:
+        """The logits of a task from what stands at its cut.
+
+        Args:
+            values: as ``up_to_cut`` gave them.
+            image: (B, 1, H, W), read if the cut says so.
+            task: what is to be computed.
+            context: what attention modules after the cut may use.
+        """
+        del image, context
+        return {"class_logits": self.class_head(task)(values)}
 
     def _classified(self, outputs: Outputs, task: Task, features: Sequence[Tensor]) -> Outputs:
         """The outputs with the class logits of the means of feature maps."""

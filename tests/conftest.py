@@ -13,6 +13,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Pictures for the docs, see ``docs/report.md``."""
+    parser.addoption("--report", help="report.html that the screenshots are taken of")
+    parser.addoption("--screenshots", help="folder that the screenshots are kept in")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of open data beside the repository; tests that want it are skipped without it."""

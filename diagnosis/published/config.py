@@ -30,18 +30,6 @@ class _Classifier(_System):
     gaze_branch: GazeBranch = "none"
 
 
-class AnatomySegmenterConfig(_System):
-    """U-Net of the semi-supervised anatomy stage: mean teacher on a few annotated masks."""
-
-    tasks: ClassVar[tuple[str, ...]] = ("segment",)
-    requires: ClassVar[tuple[str, ...]] = ("anatomy",)
-
-    kind: Literal["anatomy_segmenter"] = "anatomy_segmenter"
-    backbone: str = "densenet121"
-    organs: tuple[str, ...] = ()
-    teacher_decay: float = Field(default=0.999, gt=0, lt=1)
-
-
 class AnatomyXNetConfig(_Classifier):
     """Anatomy-XNet; see ``AnatomyXNet`` for the fields."""
 
@@ -72,14 +60,19 @@ class MSAIMNetConfig(_Classifier):
 
 
 class DualAttNetConfig(_System):
-    """DualAttNet: a detector of torchvision with image-level and fine-grained attention."""
+    """DualAttNet: a detector of torchvision with dual attention; see ``DualAttNet``."""
 
     tasks: ClassVar[tuple[str, ...]] = ("detect",)
+    built: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = ("boxes",)
 
     kind: Literal["dualattnet"] = "dualattnet"
     detector: Literal["retinanet", "faster_rcnn"] = "retinanet"
     backbone: str = "resnet50"
+    backbone_options: dict[str, Any] = {}
+    width: int = Field(default=256, ge=16)
+    anchor_scale: float = Field(default=1.0, gt=0)
+    score_threshold: float = Field(default=0.05, ge=0, lt=1)
     supervision: Literal["ila_fgda", "ila", "none"] = "ila_fgda"
     global_reduce: Literal["sum", "mean"] = "sum"
     detach_class: bool = False

@@ -2,8 +2,9 @@
 
 Evidence: reconstruction. The abstract names spatial information multiplexing (MSIM), multi-scale
 integration attention (MSIA) and an asymmetric shift focal loss; structure, backbone and placement
-are ours: MSIM after each dense block, MSIA after the last two, then means and a linear map (specs:
-attention systems, C).
+are ours: MSIM after each dense block, MSIA after the last two, then a linear map of the means,
+weighed by where the last MSIA looks (specs: attention systems, C). With plain means nothing rewards
+that map for a place: it stayed constant, and the evidence spread over the whole film.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from eye_gaze_data.errors import ConfigError
 from saliency.attention import AttentionContext, build
+from saliency.attention.msanet import zero_parameters
 from saliency.encoders import build_encoder
 from saliency.network import Task
 
@@ -24,7 +26,8 @@ from .gaze_branch import build_gaze_branch
 class MSAIMNet(PublishedClassifier):
     """A DenseNet with MSIM after each block and MSIA after the last two.
 
-    Both start as the identity, so that a pretrained backbone is not disturbed.
+    ``z = w sum(M F) / sum(M) + b``, M the last ``where``. Both start as the identity and M as a
+    constant, so that a pretrained backbone is not disturbed.
 
     Args:
         classes: number of class logits.
@@ -67,11 +70,12 @@ class MSAIMNet(PublishedClassifier):
             build("multiscale_integration", width, kernels=branches, **shared)
             for width in widths[-2:]
         )
+        zero_parameters(self.integrate[-1].get_submodule("look"))
         self.head = nn.Linear(self.encoder.out_channels, classes)
         self.gaze = build_gaze_branch(gaze_branch, classes, widths)
 
     def attend(self, image: Tensor, context: AttentionContext) -> Attended:
-        """The last map, past all blocks; ``where`` of the last two levels and the class maps."""
+        """The last map weighed by where it looks; ``where`` of two levels and the class maps."""
         maps: dict[str, Tensor] = {}
         plain = len(self.multiplex) - len(self.integrate)
 
@@ -83,10 +87,11 @@ class MSAIMNet(PublishedClassifier):
             return features
 
         taps = self.encoder(image, refine)
-        class_maps = activation(self.head, taps.classifier)
-        maps["class_map"] = class_maps
-        levels = levels_of(taps.levels, taps.classifier)
-        return Attended([taps.classifier], class_maps, levels, maps)
+        where = maps[f"where_{len(self.multiplex)}"]
+        # Its plain mean is the weighed one, so that the class maps add up to the logits.
+        attended = taps.classifier * (where / where.mean((2, 3), keepdim=True).clamp_min(1e-6))
+        maps["class_map"] = class_maps = activation(self.head, attended)
+        return Attended([attended], class_maps, levels_of(taps.levels, attended), maps)
 
     def class_head(self, task: Task) -> nn.Module:
         """The linear map over the means of the last map."""

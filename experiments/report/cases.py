@@ -41,14 +41,19 @@ def choose_cases(run: RunFolder, most: int = MOST_CASES) -> tuple[Choice, ...]:
         Cases from the highest CC to the lowest, evenly over the ranks, with the best, the median
         and the worst among them; then those without a CC.
     """
-    rows = {index: row for row in run.images if (index := row_index(row)) is not None}
-    ranks = _ranks(rows)
-    choices = [Choice(i, rows.get(i, {}), ranks.get(i), len(ranks)) for i in sorted(run.cases)]
+    choices = stored_cases(run)
     ranked = sorted((c for c in choices if c.rank is not None), key=lambda c: c.rank or 0)
     rest = [choice for choice in choices if choice.rank is None]
     # Cases without gaze get what the ranked leave over, and a quarter of the page if they can.
     kept = min(len(rest), max(most - len(ranked), most // 4))
     return (*_spread(ranked, most - kept), *_evenly(rest, kept))
+
+
+def stored_cases(run: RunFolder) -> list[Choice]:
+    """All cases that the run stored, by index."""
+    rows = {index: row for row in run.images if (index := row_index(row)) is not None}
+    ranks = _ranks(rows)
+    return [Choice(i, rows.get(i, {}), ranks.get(i), len(ranks)) for i in sorted(run.cases)]
 
 
 def _ranks(rows: Mapping[int, Row]) -> dict[int, int]:

@@ -1,26 +1,31 @@
 """The case gallery: film, clinicians' map and prediction of each chosen case."""
 
 import math
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.metric_names import LABELS
-from eye_gaze_data.errors import DataError
 
+from .case_files import (
+    Arrays,
+    Density,
+    boxes_of,
+    density_of,
+    film_pixels,
+    gaze_of,
+    load_case,
+    peak_of,
+    predicted_boxes_of,
+    shared_top,
+)
 from .cases import Choice, choose_cases
 from .formatting import NOT_AVAILABLE, as_float, number, text
 from .gaze_marks import Box, Scanpath, boxes, coloured, reader_colours, scanpaths
 from .pictures import Stop, colour_stops, film_uri, map_uri, times_uniform
 from .run_folder import RunFolder
 from .saliency_tables import heading
-
-Arrays = dict[str, NDArray[np.generic]]
-Density = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class Case:
     scale: Scale | None
     paths: tuple[Scanpath, ...]
     boxes: tuple[Box, ...]
+    predicted: tuple[Box, ...]
     scores: tuple[CaseScore, ...]
     findings: tuple[CaseFinding, ...]
 
@@ -89,11 +95,12 @@ class Gallery:
     has_prediction: bool
     has_activation: bool
     has_boxes: bool
+    has_detections: bool
 
 
 def build_gallery(run: RunFolder) -> Gallery:
     """Draw the chosen cases of a run; empty when it stored none."""
-    findings = _findings(run)
+    findings = stated_findings(run)
     cases = [_case(run, choice, findings) for choice in choose_cases(run)]
     colours = reader_colours([path.reader for case in cases for path in case.paths])
     sortable = {s.key: s.label for case in cases for s in case.scores if s.order}
@@ -108,11 +115,13 @@ def build_gallery(run: RunFolder) -> Gallery:
         has_gaze=any(case.truth or case.paths for case in cases),
         has_prediction=any(case.prediction for case in cases),
         has_activation=any(case.activation for case in cases),
-        has_boxes=any(case.boxes for case in cases),
+        has_boxes=any(case.boxes or case.predicted for case in cases),
+        has_detections=any(case.predicted for case in cases),
     )
 
 
-def _findings(run: RunFolder) -> list[str]:
+def stated_findings(run: RunFolder) -> list[str]:
+    """The findings that the table of images has labels or probabilities of, in its order."""
     names = [
         column.removeprefix(prefix)
         for column in run.columns
@@ -124,15 +133,14 @@ def _findings(run: RunFolder) -> list[str]:
 
 def _case(run: RunFolder, choice: Choice, findings: Sequence[str]) -> Case:
     path = run.cases[choice.index]
-    arrays = _load(path)
+    arrays = load_case(path)
     film = arrays["film"].astype(np.uint8)
     height, width = film.shape
     truth, prediction, activation = (
-        _density(arrays, name, path) for name in ("truth", "prediction", "activation")
+        density_of(arrays, name, path) for name in ("truth", "prediction", "activation")
     )
-    peaks = _peak(truth), _peak(prediction)
-    # The smallest number in place of an empty map's zero keeps the division defined.
-    highest = max(*peaks, float(np.finfo(np.float32).tiny))
+    peaks = peak_of(truth), peak_of(prediction)
+    highest = shared_top(*peaks)
     row = choice.row
     return Case(
         choice=choice,
@@ -145,49 +153,14 @@ def _case(run: RunFolder, choice: Choice, findings: Sequence[str]) -> Case:
         truth="" if truth is None else map_uri(truth, highest),
         prediction="" if prediction is None else map_uri(prediction, highest),
         # Evidence is no gaze: it has a scale of its own.
-        activation="" if activation is None else map_uri(activation, _peak(activation)),
+        activation="" if activation is None else map_uri(activation, peak_of(activation)),
         scale=_scale(arrays, truth, prediction, highest),
-        paths=_paths(arrays, max(width, height)),
-        boxes=_boxes(arrays),
+        paths=scanpaths(*gaze_of(arrays), max(width, height)),
+        boxes=boxes(*boxes_of(arrays)),
+        predicted=boxes(*predicted_boxes_of(arrays)),
         scores=tuple(_score(choice, key) for key in LABELS if key in row),
         findings=tuple(_finding(choice, name) for name in findings),
     )
-
-
-def _load(path: Path) -> Arrays:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read ({error}); evaluate the run again") from None
-    film = arrays.get("film", np.empty(0))
-    _require(
-        film.ndim == 2 and film.size > 0 and film.dtype == np.uint8, path, "a uint8 film (h, w)"
-    )
-    for first, second in (("gaze", "reader"), ("boxes", "box_labels")):
-        if first in arrays and second in arrays:
-            equal = len(arrays[first]) == len(arrays[second])
-            _require(equal, path, f"one row of {second} for each of {first}")
-    return arrays
-
-
-def _require(met: bool, path: Path, expected: str) -> None:
-    if not met:
-        raise DataError(f"{path}: expected {expected}; evaluate the run again")
-
-
-def _density(arrays: Arrays, name: str, path: Path) -> Density | None:
-    if name not in arrays:
-        return None
-    density = np.asarray(arrays[name], dtype=np.float64)
-    shape = arrays["film"].shape
-    _require(density.shape == shape, path, f"{name} {shape} as the film, not {density.shape}")
-    # All NaN is how a batch says that there was no gaze.
-    return density if np.isfinite(density).any() else None
-
-
-def _peak(density: Density | None) -> float:
-    return 0.0 if density is None else float(density[np.isfinite(density)].max())
 
 
 def _scale(
@@ -195,10 +168,10 @@ def _scale(
 ) -> Scale | None:
     if truth is None and prediction is None:
         return None
-    pixels = int(np.count_nonzero(arrays.get("valid", np.ones(arrays["film"].shape, bool))))
+    pixels = film_pixels(arrays)
 
     def shown(density: Density | None) -> str:
-        return "" if density is None else times_uniform(_peak(density), pixels)
+        return "" if density is None else times_uniform(peak_of(density), pixels)
 
     return Scale(
         middle=times_uniform(highest / 2, pixels),
@@ -206,19 +179,6 @@ def _scale(
         truth_peak=shown(truth),
         prediction_peak=shown(prediction),
     )
-
-
-def _paths(arrays: Arrays, side: float) -> tuple[Scanpath, ...]:
-    gaze = np.asarray(arrays.get("gaze", np.empty((0, 4))), dtype=np.float64).reshape(-1, 4)
-    reader = np.asarray(arrays.get("reader", np.zeros(len(gaze))), dtype=np.int64)
-    names = [str(name) for name in arrays.get("readers", np.empty(0, dtype=str)).tolist()]
-    return scanpaths(gaze, reader, names, side)
-
-
-def _boxes(arrays: Arrays) -> tuple[Box, ...]:
-    corners = np.asarray(arrays.get("boxes", np.empty((0, 4))), dtype=np.float64).reshape(-1, 4)
-    labels = arrays.get("box_labels", np.full(len(corners), "")).tolist()
-    return boxes(corners, [str(label) for label in labels])
 
 
 def _score(choice: Choice, key: str) -> CaseScore:

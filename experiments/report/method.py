@@ -39,6 +39,8 @@ TITLES = {
     "model_one_reader": "Model, one reader",
     "class_activation": "Class activation",
     "operating_point": "F1 threshold",
+    "in_boxes": "In boxes",
+    "points": "Points",
     "interval": "Bootstrap",
     "resize": "Resize",
     "temperature": "Temperature",

@@ -12,6 +12,7 @@ from eye_gaze_data.files import write_text
 
 from .charts import Chart
 from .curves import learning_curves
+from .detection_tables import detection_groups
 from .diagnosis_tables import diagnosis_groups
 from .formatting import (
     TIMES,
@@ -26,13 +27,26 @@ from .formatting import (
     text,
 )
 from .gallery import build_gallery
+from .localisation_table import localisation_groups
 from .method import method_notes
 from .run_folder import RunFolder, Stage, read_run_folder, section
 from .saliency_tables import saliency_groups
+from .viewer import build_viewer
 
 # What the stage is called where maps of another origin were scored.
 GIVEN_MAPS = "given maps"
 HERE = Path(__file__).parent
+STYLES = ("report.css", "viewer.css")
+# In this order: each uses what stands before it.
+SCRIPTS = (
+    "theme.js",
+    "report.js",
+    "viewer_cases.js",
+    "viewer_list.js",
+    "viewer_canvas.js",
+    "viewer_replay.js",
+    "viewer.js",
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,9 @@ def _render(run: RunFolder) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = (HERE / "report.js").read_text(encoding="utf-8")
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    given_maps = run.metrics.get("stage") == GIVEN_MAPS
+    script, style = _joined(SCRIPTS), _joined(STYLES)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html").render(
         name=text(run.facts.get("name") or run.path.name),
@@ -90,17 +106,24 @@ def _render(run: RunFolder) -> str:
         command=text(run.facts.get("command")),
         config_hash=text(run.facts.get("config_sha256")),
         versions=section(run.facts, "versions"),
-        given_maps=run.metrics.get("stage") == GIVEN_MAPS,
+        given_maps=given_maps,
         saliency=saliency_groups(run),
         diagnosis=diagnosis_groups(run),
+        detection=detection_groups(run),
+        localisation=localisation_groups(run),
         stages=tuple(_stage(stage) for stage in run.stages),
         gallery=build_gallery(run),
+        viewer=build_viewer(run, given_maps=given_maps),
         level=_level(run),
         notes=method_notes(run.metrics),
-        style=Markup((HERE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our file
+        style=Markup(style),  # noqa: S704 - our file
         script=Markup(script),  # noqa: S704 - our file
         script_hash=f"sha256-{digest}",
     )
+
+
+def _joined(names: tuple[str, ...]) -> str:
+    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
 
 
 def _facts(run: RunFolder) -> tuple[tuple[str, str], ...]:

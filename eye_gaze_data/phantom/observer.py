@@ -13,7 +13,7 @@ the film's own seed. With ``multilabel`` labels it also knows what else is on th
 the twin. The first it sees through quantum noise: the detector's signal is Gaussian after a square
 root (variance 1/4, which is how the phantom draws it), so with d the change of the root signal
 that the candidate makes, blur and scatter included, the log likelihood ratio of "there" against
-"not there" is a = 2 |d|² + 2 d·n for noise n if it is there and a = -2 |d|² + 2 d·n if not. The
+"not there" is a = 2 d·d + 2 d·n for noise n if it is there and a = -2 d·d + 2 d·n if not. The
 second it can only weigh: b = log p(c | finding) - log p(c | twin).
 
 **The score.** With t the twins' frequency and logit(π) the log odds of the label in this view,

@@ -34,7 +34,7 @@ class TorchXRayVisionLike(Protocol):
 
     @property
     def labels(self) -> npt.NDArray[Any]:
-        """(n, K): 1, 0 or NaN."""
+        """1, 0 or NaN, (n, K)."""
 
     @property
     def csv(self) -> pd.DataFrame:

@@ -86,7 +86,8 @@ def fine_grained_attention(
         DataError: if a probability is negative.
     """
     best = full_precision(probabilities.amax(3).permute(0, 3, 1, 2))
-    if bool((best < 0).any()):
+    # A traced graph has no values to look at.
+    if not torch.compiler.is_exporting() and bool((best < 0).any()):
         raise DataError(
             f"class maps must be 0 or above, found {best.min():.3g}: give probabilities, not logits"
         )

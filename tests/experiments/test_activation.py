@@ -11,12 +11,13 @@ from scipy.stats import pearsonr
 from torch.nn.functional import interpolate
 
 from diagnosis.class_activation import class_activation
-from experiments.build import build_cohorts, stage_dataset
+from experiments.build import build_cohorts
 from experiments.evaluate import evaluate
 from experiments.load import load_config, parse_config
 from experiments.predictor import Predictor, grid_of, resample_density
 from experiments.report import write_report
 from experiments.runner import run
+from experiments.stage_data import stage_dataset
 from eye_gaze_data.batch import collate
 from eye_gaze_data.errors import StageError
 from eye_gaze_data.files import read_json

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.build import build_cohorts, build_module, stage_classes
+from experiments.build import build_cohorts, build_module
 from experiments.config import RunConfig
 from experiments.load import parse_config
+from experiments.stage_data import stage_classes
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError
 from eye_gaze_data.splits import legacy_split

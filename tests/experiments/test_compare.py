@@ -91,6 +91,28 @@ def test_differences_are_paired_and_corrected(make_run: MakeRun) -> None:
     assert [one["p_holm"] for one in pairs.values()] == pytest.approx(holm(p_values).tolist())
 
 
+def test_boxes_are_compared_where_runs_have_them(make_run: MakeRun) -> None:
+    """Films without boxes are left out, and runs without any are not asked for them."""
+    tables = []
+    for gain in (0.0, 0.1):
+        table = images(gain, 0)
+        boxed = np.where(np.arange(N) < 7, table["cc"], np.nan)
+        tables.append(table.assign(activation_inside=boxed, gaze_pointing=boxed > 0.5))
+    first = make_run("base", 0.0, table=tables[0])
+    second = make_run("better", 0.1, table=tables[1], **other_epochs(2))
+    found = compare([first, second], resamples=500)
+    pairs = {one["metric"]: one for one in found["groups"]["one"]["comparisons"]}
+    gap = (tables[1]["activation_inside"] - tables[0]["activation_inside"]).dropna()
+    assert pairs["activation_inside"]["difference"]["value"] == pytest.approx(gap.mean())
+    assert pairs["activation_inside"]["difference"]["n"] == 7
+    assert pairs["activation_inside"]["n_left_out"] == 3
+    assert "gaze_inside" not in pairs
+    assert "gaze_inside" not in found["left_out"]
+    text = comparison_text(found)
+    assert "evidence in boxes ↑" in text
+    assert "gaze points ↑" in text
+
+
 def test_seeds_of_one_config_are_one_line_with_spread(make_run: MakeRun) -> None:
     base = [make_run("base", 0.0, seed) for seed in (0, 1, 2)]
     better = [make_run("better", 0.1, seed, **other_epochs(2)) for seed in (0, 1, 2)]

@@ -15,11 +15,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from diagnosis.config import DualEncoderConfig
-from experiments.build import build_cohorts, build_module, build_network, stage_dataset
+from experiments.build import build_cohorts, build_module, build_network
 from experiments.config import RunConfig
 from experiments.embeddings import embed, save_encoder, watched_rows
 from experiments.load import dump_config
 from experiments.runner import run
+from experiments.stage_data import stage_dataset
 from eye_gaze_data.files import read_json
 from pretrain.watch import watch
 from saliency.module import TaskModule

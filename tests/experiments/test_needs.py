@@ -1,5 +1,6 @@
 """What modules need, and what is refused before training when it is not there."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from experiments.build import build_cohorts, build_module
 from experiments.check import check_against_cohort, check_config
 from experiments.config import RunConfig
 from experiments.needs import needs_met, without_positives
+from experiments.plan import check_everything, check_networks
 from eye_gaze_data.errors import ConfigError
 
 from .small import MODEL, small_config, small_stage, small_tree
@@ -27,10 +29,22 @@ def make(models: dict[str, Any], **stage: Any) -> RunConfig:  # noqa: ANN401
 
 
 def check(config: RunConfig) -> list[str]:
+    """All that a run checks before it trains."""
     check_config(config)
     cohort = build_cohorts(config)
     check_against_cohort(config, cohort)
+    check_networks(config, cohort)
     return needs_met(config, cohort)
+
+
+PADDED = {"cohorts": "phantom", "image_size": [40, 32]}
+VIEWS = {"cohorts": "phantom", "image_size": [32, 32], "views": 2}
+
+
+def consistent(*maps: str, **data: Any) -> dict[str, Any]:  # noqa: ANN401
+    """A stage whose loss compares these maps."""
+    loss = {"weight": 1, "options": {"maps": list(maps)}}
+    return {"losses": {"bce": 1, "attention_consistency": loss}, "data": VIEWS | data}
 
 
 def test_what_is_needed_is_listed_with_where_it_comes_from() -> None:
@@ -40,8 +54,8 @@ def test_what_is_needed_is_listed_with_where_it_comes_from() -> None:
         "stage one: attention 'anatomy_aware' at 'encoder_a.4' needs organ masks "
         "(left_lung, heart): from source 'cohort'"
     ]
-    (line,) = check(make(attended("image_level_attention", "fusion", classes=6)))
-    assert line.startswith("stage one: attention 'image_level_attention' at 'fusion' needs labels:")
+    (line,) = check(make(attended("probabilistic_pooling", "fusion", classes=6)))
+    assert line.startswith("stage one: attention 'probabilistic_pooling' at 'fusion' needs labels:")
     (line,) = check(make(attended("pyramid_integration", "fusion")))
     assert line.endswith("needs several maps at once: the site has them")
     assert check(make(attended("se"))) == []
@@ -100,6 +114,32 @@ def test_a_system_lists_its_needs_too() -> None:
             {"losses": {"weighted_bce": 1, "cross_entropy": 1}},
             "'weighted_bce' and 'cross_entropy' read the same logits; choose one",
         ),
+        (
+            attended("se", "encoder_a.9"),
+            {},
+            "attention 'se' at 'encoder_a.9': no such site; this network has encoder_a.1, ",
+        ),
+        (
+            attended("iterative_fusion"),
+            {},
+            "attention 'iterative_fusion' needs a pyramid; site 'encoder_a.4' has one map",
+        ),
+        (
+            attended("se"),
+            consistent("encoder_a.4.magnitud"),
+            "'one': loss 'attention_consistency': the network exports no map "
+            "'encoder_a.4.magnitud'; did you mean 'encoder_a.4.magnitude'",
+        ),
+        (
+            {"network": MODEL | {"pad": True}},
+            {"data": PADDED, "anatomy": {"source": "cohort", "organs": ORGANS}},
+            "image_size 40x32 is padded by 'pad: true', but organ masks are not; choose multiples",
+        ),
+        (
+            attended("se") | {"network": attended("se")["network"] | {"pad": True}},
+            consistent("encoder_a.4.magnitude", image_size=[40, 32]),
+            "but the maps of loss 'attention_consistency' are not; choose multiples of 32",
+        ),
     ],
 )
 def test_what_is_missing_is_named_before_training(
@@ -107,6 +147,42 @@ def test_what_is_missing_is_named_before_training(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         check(make(models, **stage))
+
+
+def test_maps_that_are_there_and_gaze_on_a_padded_grid_can_be_compared() -> None:
+    model = attended("se")
+    check(make(model, **consistent("encoder_a.4.magnitude", "saliency")))
+    anatomy = {"source": "cohort", "organs": ORGANS}
+    stage = consistent("encoder_a.4.heart") | {"anatomy": anatomy}
+    check(make(attended("anatomy_aware", organs=2), **stage))
+    padded = {"network": MODEL | {"pad": True}}
+    check(make(padded, **consistent("saliency", image_size=[40, 32])))
+
+
+def test_masks_of_another_film_are_refused_before_training() -> None:
+    anatomy = {"source": "cohort", "organs": ORGANS}
+    config = make(attended("anatomy_aware", organs=2), anatomy=anatomy)
+    cohort = build_cohorts(config)
+    read = cohort.masks
+    assert read is not None
+    for change, message in ((2.0, r"must lie in \[0, 1\]"), (None, "masks of another film")):
+        broken = replace(
+            cohort, masks=lambda row, c=change: read(row)[:, 1:] if c is None else read(row) * c
+        )
+        with pytest.raises(ConfigError, match=f"stage 'one': image .*{message}"):
+            check_against_cohort(config, broken)
+
+
+def test_the_check_lists_sites_and_needs() -> None:
+    anatomy = {"source": "cohort", "organs": ORGANS}
+    lines = check_everything(make(attended("anatomy_aware", organs=2), anatomy=anatomy))
+    (sites,) = [line for line in lines if "attention sites" in line]
+    assert sites.startswith("model network: attention sites encoder_a.1, ")
+    assert sites.endswith("fusion")
+    assert any("'anatomy_aware' at 'encoder_a.4' needs organ masks" in line for line in lines)
+    model = {"kind": "msanet", "gaze_branch": "decoder"} | PUBLISHED
+    lines = check_everything(make({"network": model}))
+    assert "model network: attention sites none" in lines
 
 
 def test_consistency_is_nothing_to_choose_an_epoch_by() -> None:

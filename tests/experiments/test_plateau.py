@@ -10,7 +10,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from experiments.callbacks import StageCheckpoint
-from experiments.config import MonitorConfig
+from experiments.cooperation import MonitorConfig
 from experiments.weights import read_weights
 from saliency.config import ScheduleConfig
 from saliency.module import TaskSettings

@@ -156,7 +156,7 @@ def report(run: Path) -> str:
 
 def words(html: str) -> str:
     """The page's text with all white space made single."""
-    body = re.sub(r"<(style|script|title)>.*?</\1>", "", html, flags=re.DOTALL)
+    body = re.sub(r"<(style|script|title)\b[^>]*>.*?</\1>", "", html, flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 
@@ -301,7 +301,8 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
     assert all(address.startswith(("data:", "#")) for address in page.addresses)
     assert not re.search(r"https?:|//cdn|@import|url\((?!#)", html)
     assert "default-src 'none'" in html
-    assert page.tags.count("script") == page.tags.count("style") == 1
+    # The second one holds data and is never run.
+    assert (page.tags.count("script"), page.tags.count("style")) == (2, 1)
     assert len(set(page.ids)) == len(page.ids)
 
 
@@ -319,7 +320,7 @@ def test_names_cannot_become_markup(tmp_path: Path) -> None:
     page = Page(html)
     assert "alert(" in html
     assert "<script>alert" not in html
-    assert page.tags.count("script") == 1
+    assert page.tags.count("script") == 2
     assert page.handlers == []
 
 

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from diagnosis.published.config import DualAttNetConfig
 from experiments.config import RunConfig
 from experiments.load import load_config
 from experiments.record import locked, read_stage
@@ -90,17 +91,32 @@ def test_the_record_of_a_stage_tells_what_happened(finished_run: Path) -> None:
     assert record["n_trained"] + record["n_frozen"] == total
 
 
-def test_tensorboard_has_scalars_by_stage_and_a_panel(finished_run: Path) -> None:
+def test_tensorboard_has_scalars_by_task_on_one_axis_and_a_panel(finished_run: Path) -> None:
+    steps = {}
+    for number, name in enumerate(STAGES):
+        events = EventAccumulator(str(finished_run / name / "tensorboard"))
+        events.Reload()
+        scalars = events.Tags()["scalars"]
+        (loss,) = [tag for tag in scalars if tag == "optimisation/valid/loss"]
+        # Two epochs a stage.
+        assert [event.step for event in events.Scalars(loss)] == [2 * number, 2 * number + 1]
+        steps[name] = set(scalars)
+    assert {"gaze/train/kld", "gaze/valid/kld", "gaze/valid/cc"} <= steps["03-saliency"]
+    assert {"diagnosis/valid/auroc", "gaze/valid/cc"} <= steps["05-joint"]
+    assert "contrast/valid/ordered" in steps["01-contrast"]
+    assert not any(tag.startswith("other/") for tags in steps.values() for tag in tags)
+
+
+def test_tensorboard_has_a_panel_of_fixed_cases(finished_run: Path) -> None:
     events = EventAccumulator(str(finished_run / "03-saliency" / "tensorboard"))
     events.Reload()
-    tags = events.Tags()
-    assert {"saliency/train/kld", "saliency/valid/kld", "saliency/valid/cc"} <= set(tags["scalars"])
-    steps = [event.step for event in events.Scalars("saliency/valid/kld")]
-    assert steps == [0, 1]
-    (panel,) = tags["images"]
-    assert panel.startswith("saliency/panel/")
-    image = events.Images(panel)[0]
-    assert (image.width, image.height) == (4 * 32, 4 * 32)
+    (panel,) = events.Tags()["images"]
+    images = events.Images(panel)
+    assert [image.step for image in images] == [4, 5]
+    cases = len(read_json(finished_run / "03-saliency" / "panel.json")["images"])
+    assert (images[0].width, images[0].height) == (4 * 128, cases * (128 + 16))
+    again = read_json(finished_run / "05-joint" / "panel.json")
+    assert again == read_json(finished_run / "03-saliency" / "panel.json")
 
 
 def test_a_finished_run_is_not_run_again(finished_run: Path) -> None:
@@ -192,7 +208,10 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(
     assert not (tmp_path / "run" / "01-first" / "weights.safetensors").exists()
 
 
-def test_a_system_that_is_not_built_is_refused(tmp_path: Path) -> None:
+def test_a_system_that_is_not_built_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DualAttNetConfig, "built", False)
     with pytest.raises(ConfigError, match="the model 'dualattnet' is not built yet"):
         quiet(load_config(Path("dualattnet")), tmp_path / "run")
 

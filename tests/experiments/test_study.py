@@ -16,7 +16,10 @@ from eye_gaze_data.errors import ConfigError
 from eye_gaze_data.files import read_json
 from tests.experiments.small import small_stage, small_tree
 
-COLUMNS = [("saliency", "cc"), ("saliency", "nss"), ("saliency", "kld"), ("diagnosis", "auroc")]
+COLUMNS = [
+    ("saliency", "cc"), ("saliency", "nss"), ("saliency", "kld"), ("diagnosis", "auroc"),
+    ("localisation", "lift"),
+]  # fmt: skip
 
 
 def write(folder: Path, cells: dict[str, Any], **changes: Any) -> Path:  # noqa: ANN401
@@ -56,6 +59,9 @@ def value_of(folder: Path, cell: str, seed: int, part: str, name: str, row: str 
     if part not in metrics or "phantom" not in metrics[part]:
         return math.nan
     group = metrics[part]["phantom"]
+    if part == "localisation":
+        located = group["rows"].get("class_activation" if row == "model" else row)
+        return float(located["overall"][name]["value"]) if located else math.nan
     found = group["macro_auroc"] if part == "diagnosis" else group["rows"][row][name]
     return float(found["value"])
 
@@ -64,19 +70,25 @@ def test_the_table_is_mean_and_deviation_of_the_metrics(swept: tuple[Path, Path,
     _, out, table = swept
     rows = rows_of(table.split("\n\n")[0])
     assert list(rows) == ["cell", "---", "both", "maps", "centre bias"]
-    assert rows["cell"] == ["CC ↑", "NSS ↑", "KLD ↓", "mean AUROC ↑", "seeds", ""]
+    assert rows["cell"] == [
+        "CC ↑", "NSS ↑", "KLD ↓", "mean AUROC ↑", "evidence in boxes ↑",
+        "seeds", "",
+    ]  # fmt: skip
     for cell in ("both", "maps"):
         for shown, (part, name) in zip(rows[cell], COLUMNS, strict=False):
             values = [value_of(out, cell, seed, part, name) for seed in (0, 3)]
-            if cell == "maps" and part == "diagnosis":
+            if cell == "maps" and part in {"diagnosis", "localisation"}:
                 assert shown == ""
                 continue
             expected = f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
             assert shown == expected
-        assert rows[cell][4:] == ["2", CELLS[cell]["about"]]
+        assert rows[cell][5:] == ["2", CELLS[cell]["about"]]
     for shown, (part, name) in zip(rows["centre bias"][:3], COLUMNS, strict=False):
         assert shown == f"{value_of(out, 'both', 0, part, name, 'centre_bias'):.3f}"
     assert rows["centre bias"][3] == ""
+    floor = value_of(out, "both", 0, "localisation", "lift", "centre_bias")
+    assert rows["centre bias"][4] == f"{floor:.3f}"
+    assert "times the share of the film that the boxes cover" in table
     assert (out / "table.md").read_text() == table
     results = read_json(out / "study.json")["results"]
     assert {cell: set(runs) for cell, runs in results.items()} == {
@@ -119,6 +131,33 @@ def test_running_it_again_trains_nothing_and_says_the_same(swept: tuple[Path, Pa
     assert sweep(study, configs, out, say=lines.append) == table
     assert [file.stat().st_mtime_ns for file in weights] == before
     assert lines[:2] == ["tiny: both, seed 0", "tiny: maps, seed 0"]
+
+
+def test_a_study_that_is_stopped_goes_on_and_ends_alike(
+    swept: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    path, out, table = swept
+    copied = tmp_path / "out"
+    shutil.copytree(out, copied)
+    shutil.rmtree(copied / "both" / "seed-3")
+    (copied / "maps" / "seed-3" / "evaluate" / "metrics.json").unlink()
+    (copied / "table.md").unlink()
+    kept = sorted(copied.rglob("seed-0/**/weights.safetensors"))
+    before = [file.stat().st_mtime_ns for file in kept]
+    study, configs = load_study(path)
+
+    def stop(line: str) -> None:
+        if line == "tiny: maps, seed 3":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(study, configs, copied, say=stop)
+    assert not (copied / "table.md").exists()
+    trained = copied / "both" / "seed-3" / "01-joint" / "weights.safetensors"
+    moment = trained.stat().st_mtime_ns
+    assert sweep(study, configs, copied, say=lambda _: None) == table
+    assert trained.stat().st_mtime_ns == moment
+    assert [file.stat().st_mtime_ns for file in kept] == before
 
 
 def test_a_cell_is_its_base_with_its_own_keys(tmp_path: Path) -> None:
@@ -169,7 +208,7 @@ def test_a_wrong_key_is_named(
 def test_a_table_without_results_has_its_cells() -> None:
     study = StudyConfig.model_validate({"name": "s", "base": "b", "cells": {"a": {}}})
     rows = rows_of(study_table(study, {"a": {}}))
-    assert rows["a"] == ["", "", "", "", "0", ""]
+    assert rows["a"] == ["", "", "", "", "", "0", ""]
 
 
 def test_another_evaluation_is_evaluated_again(

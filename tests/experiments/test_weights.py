@@ -8,6 +8,7 @@ from experiments.weights import (
     freeze,
     frozen_fingerprint,
     hand_over,
+    read_classes,
     read_weights,
     save_weights,
 )
@@ -93,3 +94,14 @@ def test_the_fingerprint_sees_frozen_parameters_and_statistics_only() -> None:
     mean = module.get_submodule("encoder_a")[1].running_mean  # type: ignore[index]
     mean[0] += 1e-6
     assert frozen_fingerprint(module) != before
+
+
+def test_the_same_weights_are_the_same_bytes_whatever_the_order_of_facts(tmp_path: Path) -> None:
+    state = {"b.weight": torch.arange(6.0).view(2, 3), "a": torch.tensor([True, False, True])}
+    facts = {f"key{number}": f"value{number}" for number in range(8)} | {"classes": '["Ödem"]'}
+    save_weights(tmp_path / "one", state, facts)
+    save_weights(tmp_path / "other", state, dict(reversed(facts.items())))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+    assert read_classes(tmp_path / "one") == ["Ödem"]
+    read = read_weights(tmp_path / "one")
+    assert all(torch.equal(read[name], value) for name, value in state.items())

@@ -1,4 +1,5 @@
 import pickle
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -304,3 +305,23 @@ def test_optional_columns_of_gaze_survive_a_merge(first: Cohort, second: Cohort)
     assert merged.of(4).optional["phase"].tolist() == ["search", "dictation"]
     assert np.isnan(merged.of(2).optional["ppd_x"]).all()
     assert merged.of(2).optional["phase"].tolist() == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("corners", "told"),
+    [
+        ((9.0, 1.0, 5.0, 3.0), "x1 9, y1 1, x2 5, y2 3"),
+        ((1.0, 4.0, 5.0, 3.0), "x1 1, y1 4, x2 5, y2 3"),
+        ((1.0, 1.0, NAN, 3.0), "x1 1, y1 1, x2 nan, y2 3"),
+    ],
+)
+def test_a_box_turned_over_or_without_a_corner_is_refused_by_name(
+    first: Cohort, corners: tuple[float, ...], told: str
+) -> None:
+    columns = ["row", "label", "x1", "y1", "x2", "y2"]
+    rows = [(0, 0, 1.0, 1.0, 1.0, 2.0), (2, 1, *corners)]
+    table = BoxTable(pd.DataFrame(rows, columns=columns), np.ones(3, bool))
+    name = first.table["image_id"].iat[2]
+    message = f"found 1 other(s); the first, of image '{name}', Edema, has {told}"
+    with pytest.raises(DataError, match=re.escape(message)):
+        replace(first, boxes=table)

@@ -3,6 +3,7 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from eye_gaze_data.datamodule import StageData
 from eye_gaze_data.dataset import GazeDataset
 from eye_gaze_data.gaze import GAZE_COLUMNS, GazeTable
 from eye_gaze_data.sampler import EpochSampler
+from saliency.context import paired_views
 
 ROWS = 14
 GRID = (24, 16)
@@ -146,6 +148,31 @@ def test_workers_change_nothing() -> None:
         assert len(pairs) == 2
         for one, other in pairs:
             _assert_equal(one, other)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_b6_views_of_an_image_stay_pairs_on_every_rank_and_worker(workers: int) -> None:
+    """What attention consistency pairs up (attention systems, B.3) is one image in two views."""
+    seen = []
+    for epoch, rank in ((0, 0), (0, 1), (3, 0), (3, 1)):
+        data = _data(workers, views=2, trainer=_trainer(epoch, rank, 2))
+        for batch in data.train_dataloader():
+            pairs, transform = paired_views(batch)
+            assert pairs is not None
+            assert transform is not None
+            first, second = pairs.T
+            assert torch.equal(batch["index"][first], batch["index"][second])
+            assert batch["view"][first].tolist() == [0] * len(pairs)
+            assert batch["view"][second].tolist() == [1] * len(pairs)
+            assert sorted(pairs.flatten().tolist()) == list(range(len(batch["index"])))
+            # The map between the views leads the first frame to the second.
+            whole = torch.cat(
+                [batch["frame"][first], torch.tensor([[[0.0, 0, 1]]] * len(pairs))], 1
+            )
+            torch.testing.assert_close(transform @ whole, batch["frame"][second])
+            seen.append((epoch, *batch["index"][first].tolist()))
+    assert len({row for epoch, *rows in seen for row in rows if epoch == 0}) == 8
+    assert [part for part in seen if part[0] == 0] != [(0, *part[1:]) for part in seen[2:]]
 
 
 def test_batches_are_moved_and_pinned_only_for_a_gpu() -> None:

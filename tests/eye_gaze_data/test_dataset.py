@@ -1,5 +1,5 @@
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -497,3 +497,23 @@ def test_organs_come_from_the_cohort_ones_or_nowhere() -> None:
     assert np.isnan(mixed(None, (5, 6))).all()
     assert mixed(None, (5, 6)).shape == (3, 5, 6)
     assert np.isnan(CohortAnatomy(replace(cohort, masks=None), ["lungs"])(0, (5, 6))).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m * 255, r"mask of organ '\w+' must lie in \[0, 1\].*found \[0, 255\]"),
+        (lambda m: np.where(m > 0, np.nan, m), r"must lie in \[0, 1\].* and \d+ NaN"),
+        (lambda m: m[:, :-1], r"its film has .* its organ masks have .*; masks of another film\?"),
+    ],
+)
+def test_masks_out_of_range_or_of_another_film_are_refused(
+    change: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]], message: str
+) -> None:
+    cohort = _cohort()
+    read = cohort.masks
+    assert read is not None
+    cohort = replace(cohort, masks=lambda row: change(read(row)))
+    dataset = GazeDataset(cohort, GRID, anatomy=CohortAnatomy(cohort, cohort.organs))
+    with pytest.raises(DataError, match=message):
+        dataset[0, 0]

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -12,6 +13,7 @@ from experiments.config import RunConfig
 from experiments.evaluate import evaluate
 from experiments.load import CONFIGS, parse_config
 from experiments.plan import check_networks
+from experiments.predictor import Predictor
 from experiments.record import read_stage, stage_folder
 from experiments.report import write_report
 from experiments.runner import run
@@ -28,9 +30,13 @@ def shrunk(name: str) -> RunConfig:
     tree["models"]["classifier"]["backbone_options"] = {"growth_rate": 8, "block_config": [2, 2]}
     if name == "msanet":
         tree["models"]["classifier"]["width"] = 8
-    (stage,) = tree["stages"]
-    stage |= {"batch_size": 8, "epochs": 1}
-    stage["data"]["image_size"] = [32, 32]
+    for stage in tree["stages"]:
+        stage |= {"batch_size": 8, "epochs": 1}
+        stage["data"]["image_size"] = [32, 32]
+    if name == "anatomy_xnet":
+        small = {"backbone_options": {"growth_rate": 4, "block_config": [1, 1]}, "widths": [8]}
+        tree["models"]["segmenter"] |= small
+        tree["stages"][0]["anatomy"]["annotated"] = 8
     tree["evaluate"] |= {"grid": 32, "resamples": 200, "cases": 2}
     return parse_config(tree, Path(f"{name}.yaml"))
 
@@ -48,6 +54,12 @@ def test_a_published_system_trains_evaluates_and_reports(name: str, tmp_path: Pa
     assert -1 <= scores["model"]["cc"]["value"] <= 1
     assert 0 <= metrics["diagnosis"]["films"]["macro_auroc"]["value"] <= 1
     assert "Class activation" in write_report(tmp_path).read_text()
+    # A film from elsewhere: for Anatomy-XNet the segmenter of its first stage runs on it.
+    predictor = Predictor.load(tmp_path)
+    said = predictor.predict(np.random.default_rng(0).random((40, 30), np.float32)).probabilities
+    assert said is not None
+    assert ((said > 0) & (said < 1)).all()
+    assert (predictor.anatomy is not None) == (name == "anatomy_xnet")
 
 
 def test_every_cell_of_the_study_can_be_built_on_its_cohort() -> None:

@@ -88,3 +88,35 @@ def test_a_shipped_schedule_trains_evaluates_and_reports(name: str, tmp_path: Pa
     assert 0 <= metrics["diagnosis"]["egd"]["macro_auroc"]["value"] <= 1
     page = write_report(tmp_path).read_text()
     assert "Class activation" in page
+
+
+def test_the_cooperative_schedule_trains_evaluates_and_reports(tmp_path: Path) -> None:
+    tree = yaml.safe_load((CONFIGS / "cooperative.yaml").read_text())
+    fractions = {"train": 0.5, "valid": 0.25, "test": 0.25}
+    for cohort in tree["cohorts"].values():
+        cohort |= {"n_patients": 20, "height": 64, "width": 64, "fractions": fractions}
+    tree["models"]["network"] |= SMALL_MODELS["dual_encoder"]
+    tree["defaults"]["data"]["image_size"] = [32, 32]
+    tree["defaults"]["batch_size"] = 8
+    for stage in [*tree["stages"][:2], *tree["stages"][2]["stages"]]:
+        stage["epochs"] = 2
+    # No gain is as large as that: the third round is never needed.
+    tree["stages"][2]["tolerance"] = 100.0
+    tree["stages"][3]["epochs"] = 3
+    tree["evaluate"] |= {"grid": 32, "resamples": 200, "cases": 2, "sensitivity": 2}
+    config = parse_config(tree, Path("cooperative.yaml"))
+    run(config, tmp_path, say=lambda _: None)
+    records = {
+        stage.name: read_stage(stage_folder(tmp_path, config, stage.name)) or {}
+        for stage in config.stages
+    }
+    status = {name: record["status"] for name, record in records.items()}
+    skipped = {"gaze-r3", "diagnosis-r3"}
+    assert status == {name: "skipped" if name in skipped else "complete" for name in status}
+    assert records["together"]["init"].startswith("from 'diagnosis-r1': ")
+    assert set(records["together"]["tasks"]) == {"diagnosis", "gaze"}
+    metrics = evaluate(tmp_path)
+    assert metrics["stage"] == "together"
+    assert -1 <= metrics["saliency"]["known"]["rows"]["model"]["cc"]["value"] <= 1
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    assert all(name in page for name in skipped)

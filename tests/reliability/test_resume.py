@@ -140,9 +140,10 @@ def config_tree(config: RunConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude={"name", "cohorts", "models", "evaluate"})
 
 
-def test_results_do_not_depend_on_workers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 3])
+def test_results_do_not_depend_on_workers(workers: int, tmp_path: Path) -> None:
     alone = trained(config_of("joint", epochs=2), tmp_path / "0")
-    helped = trained(config_of("joint", epochs=2, trainer={"workers": 2}), tmp_path / "2")
+    helped = trained(config_of("joint", epochs=2, trainer={"workers": workers}), tmp_path / "many")
     assert same(alone, helped)
 
 

@@ -16,8 +16,9 @@ from eye_gaze_data.batch import Batch
 from eye_gaze_data.errors import StageError
 from saliency.attention import AttentionContext
 from saliency.config import OptimiserConfig, ScheduleConfig
-from saliency.module import TaskModule, TaskSettings, build_optimiser, hold_frozen, rate_factor
+from saliency.module import TaskModule, TaskSettings, hold_frozen
 from saliency.network import Network, Outputs, Task
+from saliency.optimisers import build_optimiser, rate_factor
 from saliency.terms import LossTerm
 
 # Lightning's own use of torch, which experiments/runner.py silences, too.

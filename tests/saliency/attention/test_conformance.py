@@ -1,63 +1,17 @@
 """What every registered module keeps to, alone and at a site."""
 
 import copy
+from dataclasses import replace
 
 import jaxtyping
 import pytest
 import torch
 from torch import Tensor
 
-from saliency.attention import AttentionContext, AttentionModule, AttentionSite, build, names
-from saliency.attention.contract import AttentionOutput, Features
-from saliency.attention.registry import lookup
+from saliency.attention import AttentionContext, AttentionSite, build, names
+from saliency.attention.contract import AttentionOutput
 
-CLASSES = 3
-SIZES = [(13, 17), (7, 5)]
-OPTIONS: dict[str, dict[str, object]] = {
-    "anatomy_aware": {"organs": 2},
-    "dual_attention": {"classes": CLASSES},
-    "image_level_attention": {"classes": CLASSES},
-    "probabilistic_pooling": {"classes": CLASSES},
-    "se": {"reduction": 4},
-    "cbam": {"reduction": 4},
-    "scse": {"reduction": 4},
-}
-SUPERVISION = {"dual_attention", "image_level_attention", "probabilistic_pooling"}
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def make(use: str) -> tuple[AttentionModule, Features]:
-    """A module in training and features of odd sizes: one map, or a list for a pyramid."""
-    torch.manual_seed(0)
-    levels = [draw(2, 16, *size, seed=i) for i, size in enumerate(SIZES)]
-    pyramid = "pyramid" in lookup(use).requires
-    module = build(use, [16, 16] if pyramid else 16, **OPTIONS.get(use, {}))
-    return module, levels if pyramid else levels[0]
-
-
-def make_context() -> AttentionContext:
-    anatomy = draw(2, 2, 26, 34).sigmoid()
-    anatomy[1, 1] = torch.nan
-    return AttentionContext(
-        valid=torch.ones(2, 1, 26, 34, dtype=torch.bool),
-        anatomy=anatomy,
-        organs=("heart", "lungs"),
-        class_maps=tuple(draw(2, CLASSES, *size).sigmoid() for size in SIZES),
-        labels=torch.tensor([[1.0, 0.0, torch.nan], [0.0, torch.nan, 1.0]]),
-    )
-
-
-def flat(features: Features) -> list[Tensor]:
-    return [features] if isinstance(features, Tensor) else features
-
-
-def everything(out: AttentionOutput) -> list[Tensor]:
-    logits = [] if out.logits is None else [out.logits]
-    losses = [out.losses[name].values for name in sorted(out.losses)]
-    return [*flat(out.features), *(out.maps[name] for name in sorted(out.maps)), *logits, *losses]
+from .modules import OPTIONS, SUPERVISION, draw, everything, flat, make, make_context
 
 
 def same(one: AttentionOutput, other: AttentionOutput) -> bool:
@@ -75,6 +29,28 @@ def test_shapes_are_kept_at_odd_sizes_and_what_is_provided_is_given(use: str) ->
     assert set(out.losses) == set(module.provides)
     assert all(term.values.shape == (4,) for term in out.losses.values())  # 4 stated labels
     assert (out.logits is not None) == (use in SUPERVISION)
+
+
+@pytest.mark.parametrize("use", sorted(SUPERVISION))
+def test_one_class_is_enough(use: str) -> None:
+    _, features = make(use)
+    channels: int | list[int] = 16 if isinstance(features, Tensor) else [16, 16]
+    module = build(use, channels, classes=1)
+    context = make_context()
+    assert context.class_maps is not None
+    assert context.labels is not None
+    single = replace(
+        context,
+        class_maps=tuple(maps[:, :1] for maps in context.class_maps),
+        labels=context.labels[:, 1:2],
+    )
+    out = module(features, single)
+    assert out.logits is not None
+    assert out.logits.shape == (2, 1)
+    assert all(maps.shape[1] == 1 for maps in out.maps.values())
+    (term,) = out.losses.values()
+    expected = torch.nn.functional.softplus(out.logits[0, 0])  # labels 0 and not stated
+    torch.testing.assert_close(term.values, expected[None])
 
 
 @pytest.mark.parametrize("use", names())

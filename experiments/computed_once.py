@@ -1,0 +1,189 @@
+"""What a frozen part of a network gives for each film, computed once a stage instead of each epoch.
+
+The values of a stage that fit into memory stay there. Otherwise, and with several processes, which
+share the work, they stand in a file below the stage's folder, which the end of the stage removes.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from diagnosis.module import CooperativeModule
+from eye_gaze_data.batch import Batch, check_batch, collate, to_device
+from eye_gaze_data.dataset import Key
+from eye_gaze_data.errors import StageError
+from eye_gaze_data.files import sha256_of, told_when_full
+from saliency.cut import Computed, Cut
+from saliency.module import TaskModule
+
+from .config import RunConfig, StageConfig
+from .ranks import barrier, from_first, is_first_rank
+from .record import versions
+from .stage_data import stage_classes, stage_dataset
+
+if TYPE_CHECKING:
+    from .runner import StageRun
+
+# Bytes that a stage's values may take in memory.
+MEMORY = 1 << 30
+FOLDER = "computed"
+# Relative and absolute: what the two ways may differ by, in float32 and in half precision.
+EXACT, HALF = 1e-4, 2e-2
+
+
+def stage_cut(config: RunConfig, stage: StageConfig, module: TaskModule) -> Cut | None:
+    """Up to where a stage computes its network once; None if nothing is fixed, or it is off.
+
+    Args:
+        config: of the run.
+        stage: of it.
+        module: with its frozen parts frozen, in training mode.
+    """
+    fixed = stage.data.training_views() == (None,)
+    if config.trainer.computed_once == "off" or not fixed:
+        return None
+    return module.cut() if isinstance(module, CooperativeModule) else None
+
+
+class ComputeOnce(Callback):
+    """Computes what stands at the cut for all films of a stage before its first step.
+
+    A film's values come from a batch of the size that the stage trains with, so that they are those
+    that a step would compute; the outputs of the first batch are compared.
+
+    Args:
+        stage: that is trained.
+        cut: its name.
+        fingerprint: of what is frozen.
+    """
+
+    def __init__(self, stage: "StageRun", cut: str, fingerprint: str) -> None:
+        self.stage = stage
+        data = stage.stage.data
+        self.dataset = stage_dataset(stage.config, stage.stage, stage.cohort)
+        self.rows = [
+            stage.cohort.rows_of(split, list(data.cohorts)) for split in (data.train, data.valid)
+        ]
+        self.facts = {
+            "cut": cut,
+            "frozen": fingerprint,
+            "inputs": stage.inputs(),
+            "versions": versions(),
+            "device": stage.config.trainer.device,
+        }
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compute, or read what an interrupted stage had computed."""
+        if not isinstance(pl_module, CooperativeModule):
+            raise StageError("expected a task module with a cut")
+        training = pl_module.training
+        pl_module.eval()
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            pl_module.computed = self._computed(trainer, pl_module)
+            self._prove(pl_module)
+        pl_module.train(training)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Let go of the values."""
+        del trainer, stage
+        if isinstance(pl_module, CooperativeModule):
+            pl_module.computed = None
+
+    def batches(self) -> list[list[int]]:
+        """Rows of each batch: of the training split filled up to whole batches, then validation."""
+        size = self.stage.stage.batch_size
+        train, valid = self.rows
+        whole = np.resize(train, -(-len(train) // size) * size)
+        parts = (whole, valid)
+        return [part[at : at + size].tolist() for part in parts for at in range(0, len(part), size)]
+
+    def _computed(self, trainer: pl.Trainer, module: CooperativeModule) -> Computed:
+        batches = self.batches()
+        rows = torch.tensor([row for batch in batches for row in batch])
+        one = module.up_to_cut(self._first(module))
+        shape = (len(rows), *one.shape[1:])
+        if one[0].nbytes * len(rows) <= MEMORY and trainer.world_size == 1:
+            values = torch.empty(shape, dtype=one.dtype, device=module.device)
+            for at, found in self._values(module, batches):
+                values[at : at + len(found)] = found
+        else:
+            path = self.stage.folder / FOLDER / f"{sha256_of(self.facts)[:16]}.values"
+            if not from_first(path.is_file()):
+                self._write(path, module, batches)
+            size = rows.numel() * one[0].numel()
+            values = torch.from_file(str(path), size=size, dtype=one.dtype).view(shape)
+        return Computed(values, rows, len(self.stage.cohort))
+
+    def _first(self, module: CooperativeModule) -> Batch:
+        spec = self.stage.stage
+        batch = next(self._loaded(self.batches()[:1]))
+        organs = spec.anatomy.organs if spec.anatomy else ()
+        check_batch(batch, len(stage_classes(spec, self.stage.cohort)[0]), len(organs))
+        return to_device(batch, module.device)
+
+    def _loaded(self, batches: list[list[int]]) -> Iterator[Batch]:
+        keys: list[list[Key]] = [[(0, row) for row in batch] for batch in batches]
+        workers = self.stage.config.trainer.workers
+        yield from DataLoader(
+            self.dataset,  # type: ignore[arg-type] # collate makes batches of samples
+            batch_sampler=keys,
+            num_workers=workers,
+            collate_fn=collate,
+        )
+
+    def _values(
+        self, module: CooperativeModule, batches: list[list[int]], rank: int = 0, world: int = 1
+    ) -> Iterator[tuple[int, Tensor]]:
+        """The values of every ``world``-th batch and where they begin."""
+        starts = np.cumsum([0, *map(len, batches)])[rank::world]
+        for at, batch in zip(starts, self._loaded(batches[rank::world]), strict=False):
+            yield int(at), module.up_to_cut(to_device(batch, module.device))
+
+    def _write(self, path: Path, module: CooperativeModule, batches: list[list[int]]) -> None:
+        """Each process writes its batches into one file, which gets its name when all are there."""
+        temporary = path.with_name(f".{path.name}.tmp")
+        if is_first_rank():
+            path.parent.mkdir(exist_ok=True)
+            temporary.write_bytes(b"")
+        barrier()
+        with told_when_full(path), temporary.open("r+b") as file:
+            rank, world = module.global_rank, module.trainer.world_size
+            for at, found in self._values(module, batches, rank, world):
+                file.seek(at * found[0].nbytes)
+                file.write(found.cpu().contiguous().view(torch.uint8).numpy())
+            file.flush()
+            os.fsync(file.fileno())
+        barrier()
+        if is_first_rank():
+            temporary.replace(path)
+        barrier()
+
+    def _prove(self, module: CooperativeModule) -> None:
+        """Compare the outputs of the first batch with and without what was computed.
+
+        Raises:
+            StageError: if they differ.
+        """
+        batch = self._first(module)
+        short, computed = module(batch), module.computed
+        module.computed = None
+        whole, module.computed = module(batch), computed
+        for name in ("class_logits", "saliency_logits"):
+            if name not in short:
+                continue
+            one, other = short[name].float(), whole[name].float()
+            bound = EXACT if short[name].dtype == torch.float32 else HALF
+            if not torch.allclose(one, other, bound, bound):
+                raise StageError(
+                    f"stage '{self.stage.stage.name}': what was computed once gives other {name} "
+                    f"(by {(one - other).abs().max():.3g}) than the network; please report it, and "
+                    "set trainer.computed_once: off"
+                )

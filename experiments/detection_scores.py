@@ -1,0 +1,169 @@
+"""The detection table: average precision of boxes in original pixels, films with complete lists.
+
+Groups are never pooled. A class without a true box has no average precision: NaN.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from diagnosis.metrics import (
+    FilmBoxes,
+    Matches,
+    match_boxes,
+    mean_average_precision,
+)
+from eye_gaze_data.cohort import Cohort
+from eye_gaze_data.files import write_text
+from eye_gaze_data.geometry import invert, map_boxes
+from saliency.metrics import bootstrap_statistic
+
+from .finished import FinishedStage
+from .predictions import StoredPredictions
+from .predictor import Prediction
+
+# Name of each metric, and which IoU thresholds it is the mean over.
+THRESHOLDS = {"map": slice(None), "ap50": slice(0, 1)}
+BOXES = "detections.csv"
+CORNERS = ("x1", "y1", "x2", "y2")
+_NONE = FilmBoxes(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
+
+
+def original_boxes(prediction: Prediction, original: tuple[int, int]) -> FilmBoxes | None:
+    """Predicted boxes in original pixels, clipped to the film; None of a stage without boxes.
+
+    Args:
+        prediction: with boxes in network pixels.
+        original: (height, width) of the film.
+    """
+    found = prediction.detections
+    if found is None:
+        return None
+    boxes, kept = map_boxes(invert(prediction.frame), found.boxes, original, keep_area=0)
+    scores = None if found.scores is None else found.scores[kept]
+    return FilmBoxes(boxes, found.labels[kept], scores)
+
+
+def true_boxes(cohort: Cohort, row: int, classes: list[str]) -> FilmBoxes | None:
+    """The boxes of a film and of these classes; None if their list is not complete."""
+    if cohort.boxes is None or not cohort.boxes.known[row]:
+        return None
+    boxes, labels = cohort.boxes.of(row)
+    number = {cohort.pathologies.index(name): place for place, name in enumerate(classes)}
+    places = np.array([number.get(int(label), -1) for label in labels], np.int64)
+    return FilmBoxes(boxes[places >= 0], places[places >= 0])
+
+
+def count_boxes(finished: FinishedStage, cohort: Cohort, row: int) -> dict[str, float]:
+    """``n_boxes`` of a film for ``per_image.csv``; NaN where its list is not complete."""
+    true = true_boxes(cohort, row, finished.classes)
+    return {"n_boxes": np.nan if true is None else float(len(true.labels))}
+
+
+def detection_tables(
+    finished: FinishedStage, cohort: Cohort, store: StoredPredictions, table: pd.DataFrame
+) -> dict[str, Any]:
+    """The detection table of each group with a film whose list of boxes is complete.
+
+    Writes ``evaluate/detections.csv`` too: every box of those films in original pixels, true ones
+    without a score.
+
+    Args:
+        finished: the stage.
+        cohort: of the run.
+        store: its predictions of the rows of the table.
+        table: ``per_image.csv``.
+    """
+    config, classes = finished.config, finished.classes
+    draws = {"resamples": config.evaluate.resamples, "seed": config.seed}
+    found, written = {}, []
+    for group, part in table.groupby("group", sort=False):
+        known = part[part["n_boxes"].notna()]
+        if known.empty:
+            continue
+        guessed, true = [], []
+        for row in known["index"].tolist():
+            guessed.append(original_boxes(store.of(row), cohort.size_of(row)) or _NONE)
+            true.append(true_boxes(cohort, row, classes) or _NONE)
+        names, patients = known["image_id"].tolist(), known["patient_id"].astype(str).tolist()
+        found[str(group)] = {
+            "n_images": len(known),
+            "n_patients": len(set(patients)),
+            "n_without_list": len(part) - len(known),
+            **_scores(match_boxes(guessed, true, len(classes)), classes, patients, draws),
+            "truth_sha256": _hash_of(names, true, classes),
+        }
+        written += [_as_frame(names, films, classes) for films in (true, guessed)]
+    boxes = pd.concat(written, ignore_index=True) if written else _as_frame([], [], classes)
+    csv = boxes.to_csv(index=False, lineterminator="\n", float_format="%.8g")
+    write_text(finished.run / "evaluate" / BOXES, csv)
+    return found
+
+
+def read_matches(evaluate: Path, images: Sequence[str], classes: Sequence[str]) -> list[Matches]:
+    """The matches of ``detections.csv``, by class, over films in the order of ``images``."""
+    frame = pd.read_csv(evaluate / BOXES, dtype={"image_id": str}, keep_default_na=False)
+    frame = frame[frame["image_id"].isin(list(images))]
+    parts = dict(list(frame.groupby("image_id")))
+    films = [parts.get(name, frame.iloc[:0]) for name in images]
+    predicted = [_of_frame(film[film["score"] != ""], classes) for film in films]
+    true = [_of_frame(film[film["score"] == ""], classes) for film in films]
+    return match_boxes(predicted, true, len(classes))
+
+
+def _scores(
+    matches: list[Matches], classes: list[str], patients: list[str], draws: dict[str, int]
+) -> dict[str, Any]:
+    def interval(parts: list[Matches], thresholds: slice) -> dict[str, float]:
+        one = bootstrap_statistic(
+            lambda weights: mean_average_precision(parts, weights, thresholds), patients, **draws
+        )
+        return {"value": one.value, "low": one.low, "high": one.high}
+
+    each = {
+        name: {metric: interval([part], levels) for metric, levels in THRESHOLDS.items()}
+        | {"n_boxes": int(part.true.sum()), "n_images": int((part.true > 0).sum())}
+        for name, part in zip(classes, matches, strict=True)
+    }
+    whole = {metric: interval(matches, levels) for metric, levels in THRESHOLDS.items()}
+    return {
+        "n_boxes": sum(one["n_boxes"] for one in each.values()),
+        "n_classes": sum(one["n_boxes"] > 0 for one in each.values()),
+        **whole,
+        "classes": each,
+    }
+
+
+def _as_frame(
+    images: Sequence[str], films: Sequence[FilmBoxes], classes: Sequence[str]
+) -> pd.DataFrame:
+    columns = ["image_id", "finding", "score", *CORNERS]
+    rows = [
+        (name, classes[label], score, *corners)
+        for name, film in zip(images, films, strict=True)
+        for label, score, corners in zip(
+            film.labels.tolist(),
+            [np.nan] * len(film.labels) if film.scores is None else film.scores.tolist(),
+            film.boxes.tolist(),
+            strict=True,
+        )
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _of_frame(frame: pd.DataFrame, classes: Sequence[str]) -> FilmBoxes:
+    labels = np.array([list(classes).index(name) for name in frame["finding"]], np.int64)
+    scores = np.array([float(score or np.nan) for score in frame["score"]], np.float64)
+    return FilmBoxes(frame[list(CORNERS)].to_numpy(np.float64), labels, scores)
+
+
+def _hash_of(images: Sequence[str], true: Sequence[FilmBoxes], classes: Sequence[str]) -> str:
+    """Of films, classes and true boxes, so that comparisons can refuse other ones."""
+    digest = hashlib.sha256("\n".join([*classes, "", *images]).encode())
+    for film in true:
+        digest.update(np.ascontiguousarray(film.boxes).tobytes() + film.labels.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,187 @@
+"""A frozen part that is computed once gives the bits of one that is computed in every step."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from experiments import computed_once
+from experiments.build import build_cohorts, build_module
+from experiments.computed_once import stage_cut
+from experiments.config import RunConfig
+from experiments.record import read_stage
+from experiments.runner import run
+from experiments.stage_data import build_data, stage_dataset
+from experiments.weights import freeze
+from eye_gaze_data.batch import collate
+from eye_gaze_data.errors import StageError
+from saliency.cut import Computed
+from saliency.encoders import DenseNetEncoder
+from saliency.module import TaskModule
+from saliency.network import Task
+from tests.experiments.small import MODEL, small_config, small_stage
+
+PLAIN = {"cohorts": "phantom", "image_size": [32, 32]}
+SALIENCY = ["encoder_b.*", "decoder.*", "saliency_head.*"]
+MT_UNET = {"kind": "mt_unet", "widths": [4, 4, 8]}
+SMP = {"kind": "smp_unet", "encoder": "resnet18"}
+CASES: dict[str, tuple[Task, list[str], dict[str, Any]]] = {
+    "linear probe": ("classify", ["encoder_classifier.*"], MODEL),
+    "saliency": ("saliency", SALIENCY, MODEL),
+    "fuse": ("fuse", ["fusion.*"], MODEL),
+    "mt_unet": ("classify", ["classifier.*"], MT_UNET),
+    "smp_unet": ("classify", ["unet.classification_head.*"], SMP),
+}
+
+
+def config_of(case: str, **changes: Any) -> RunConfig:  # noqa: ANN401
+    task, train, model = CASES[case]
+    stage = small_stage("stage", "cooperative", task, train=train, data=PLAIN, epochs=3)
+    trainer = {"device": "cpu", **changes.pop("trainer", {})}
+    models = {"network": model | changes.pop("model", {})}
+    return small_config(stages=[stage | changes], models=models, trainer=trainer)
+
+
+def trained(config: RunConfig, folder: Path) -> tuple[dict[str, Tensor], str, str | None]:
+    """Weights, metrics and the cut."""
+    run(config, folder, say=lambda _: None)
+    record = read_stage(folder / "01-stage")
+    assert record is not None
+    log = (folder / "01-stage" / "metrics.csv").read_text()
+    return load_file(folder / "01-stage" / "weights.safetensors"), log, record["computed_once"]
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_bits_and_metrics_as_in_every_step(case: str, tmp_path: Path) -> None:
+    once, log, cut = trained(config_of(case), tmp_path / "once")
+    off = config_of(case, trainer={"computed_once": "off"})
+    always, log_always, none = trained(off, tmp_path / "always")
+    assert (cut, none) == ("encoder_a" if case == "saliency" else "pooled", None)
+    assert same(once, always)
+    assert log == log_always
+
+
+def test_each_film_goes_through_the_encoder_once_whatever_the_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    forward = DenseNetEncoder.forward
+
+    def counting(self: DenseNetEncoder, image: Tensor, *rest: Any) -> Any:  # noqa: ANN401
+        seen.append(len(image))
+        return forward(self, image, *rest)
+
+    monkeypatch.setattr(DenseNetEncoder, "forward", counting)
+    config = config_of("fuse", epochs=5)
+    trained(config, tmp_path)
+    cohort = build_cohorts(config)
+    train, valid = (len(cohort.rows_of(split)) for split in ("train", "valid"))
+    # The training rows filled up to whole batches; the first batch for its shape and for the proof.
+    assert sum(seen) == -(-train // 8) * 8 + valid + 2 * 8
+
+
+@pytest.mark.parametrize("case", ["saliency", "fuse"])
+def test_values_on_disk_are_used_again_after_a_break_and_then_removed(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, log, _ = trained(config_of(case), tmp_path / "whole")
+    monkeypatch.setattr(computed_once, "MEMORY", 0)
+    step, steps = TaskModule.training_step, 0
+
+    def breaking(self: TaskModule, *arguments: Any) -> Tensor:  # noqa: ANN401
+        nonlocal steps
+        steps += 1
+        if steps == 5:
+            raise SystemExit(143)
+        return step(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskModule, "training_step", breaking)
+        with pytest.raises(SystemExit):
+            trained(config_of(case), tmp_path / "cut")
+    (kept,) = (tmp_path / "cut" / "01-stage" / "computed").iterdir()
+    before = kept.stat()
+    rows = [len(build_cohorts(config_of(case)).rows_of(split)) for split in ("train", "valid")]
+    width = 4 * (-(-rows[0] // 8) * 8 + rows[1])
+    assert before.st_size % width == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(computed_once.ComputeOnce, "_write", None)
+        again, log_again, _ = trained(config_of(case), tmp_path / "cut")
+    assert same(again, whole)
+    assert log_again == log
+    assert not kept.parent.exists()
+
+
+def test_a_file_of_other_values_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(computed_once, "MEMORY", 0)
+    write = computed_once.ComputeOnce._write
+
+    def spoilt(self: Any, path: Path, *rest: Any) -> None:  # noqa: ANN401
+        write(self, path, *rest)
+        path.write_bytes(b"\x3f" * path.stat().st_size)
+
+    monkeypatch.setattr(computed_once.ComputeOnce, "_write", spoilt)
+    with pytest.raises(StageError, match=r"computed once gives other class_logits \(by .* off$"):
+        trained(config_of("fuse"), tmp_path)
+
+
+def test_a_row_that_was_not_computed_is_an_error() -> None:
+    computed = Computed(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([4, 0, 4]), 6)
+    assert computed.of(torch.tensor([0, 4, 4])).tolist() == [[2.0], [1.0], [1.0]]
+    with pytest.raises(IndexError, match="out of"):
+        computed.of(torch.tensor([5]))
+
+
+SITE = {"use": "cbam", "at": "decoder.1", "options": {"reduction": 2}}
+WIDER = {"growth_rate": 16, "block_config": [1, 1, 1, 1]}
+GIVES = {"use": "image_level_attention", "at": "encoder_a.4", "options": {"classes": 14}}
+
+
+@pytest.mark.parametrize(
+    ("case", "changes", "expected"),
+    [
+        ("fuse", {"train": ["fusion.*", "decoder.*"]}, None),
+        ("fuse", {"train": ["fusion.*", "saliency_head.*"]}, "pooled"),
+        ("fuse", {"legacy": {"drifting_statistics": True}}, None),
+        ("fuse", {"data": PLAIN | {"augment": {"shift": 0.1}}}, None),
+        ("fuse", {"data": PLAIN | {"views": 2}}, None),
+        ("fuse", {"model": {"attention": [SITE]}}, "pooled"),
+        ("fuse", {"model": {"attention": [SITE]}, "train": ["fusion.*", "attention.*"]}, None),
+        ("saliency", {"model": {"attention": [GIVES], "backbone_options": WIDER}}, None),
+        ("saliency", {"train": ["attention.*"], "model": {"attention": [SITE]}}, "encoder_a"),
+        ("saliency", {"train": ["*"]}, None),
+    ],
+)
+def test_where_a_stage_may_be_cut(case: str, changes: dict[str, Any], expected: str | None) -> None:
+    config = config_of(case, **changes)
+    module = build_module(config, config.stages[0], build_cohorts(config))
+    freeze(module.network, config.stages[0].train, "stage")
+    module.train()
+    cut = stage_cut(config, config.stages[0], module)
+    assert (cut.name if cut else None) == expected
+
+
+def test_samples_without_films_keep_labels_and_hide_the_rest() -> None:
+    config = config_of("fuse")
+    cohort = build_cohorts(config)
+    full = stage_dataset(config, config.stages[0], cohort)
+    bare = stage_dataset(config, config.stages[0], cohort, films=False)
+    rows = cohort.rows_of("valid")[:3].tolist()
+    films, names = (collate([dataset[0, row] for row in rows]) for dataset in (full, bare))
+    for key in ("labels", "index", "view"):
+        assert torch.equal(names[key], films[key])  # type: ignore[literal-required]
+    for key in ("image_id", "patient_id"):
+        assert names[key] == films[key]  # type: ignore[literal-required]
+    for key in ("image", "saliency", "fixations"):
+        assert names[key].shape == (3, 1, 1, 1)  # type: ignore[literal-required]
+        assert names[key].isnan().all()  # type: ignore[literal-required]
+    assert not names["boxes_known"].any()
+    data = build_data(config, config.stages[0], cohort, films=False)
+    assert next(iter(data.val_dataloader()))["image"].isnan().all()
