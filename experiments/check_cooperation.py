@@ -41,8 +41,8 @@ def _check_alternation(stage: StageConfig, where: str) -> None:
     for epoch in range(stage.epochs):
         if not any(cycle[epoch % len(cycle)] for cycle in cycles.values()):
             raise ConfigError(
-                f"{where}: expected a loss with a weight above 0 in every epoch, found none in "
-                f"epoch {epoch}"
+                f"{where}: expected at least one loss with a weight above 0 in every epoch, found "
+                f"none in epoch {epoch}"
             )
     turns = sorted(name for name, weight in weights.items() if isinstance(weight, tuple))
     if turns and stage.weighting != "fixed":
