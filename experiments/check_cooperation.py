@@ -41,8 +41,8 @@ def _check_alternation(stage: StageConfig, where: str) -> None:
     for epoch in range(stage.epochs):
         if not any(cycle[epoch % len(cycle)] for cycle in cycles.values()):
             raise ConfigError(
-                f"{where}: expected a loss with a weight above 0 in every epoch, found none in "
-                f"epoch {epoch}"
+                f"{where}: expected at least one loss with a weight above 0 in every epoch, found "
+                f"none in epoch {epoch}"
             )
     turns = sorted(name for name, weight in weights.items() if isinstance(weight, tuple))
     if turns and stage.weighting != "fixed":
@@ -84,9 +84,9 @@ def _check_tasks(stage: StageConfig, where: str, monitors: set[str]) -> None:
 
 
 def _check_supervision(stage: StageConfig, where: str) -> None:
-    shares = stage.data.supervision
-    if shares is None:
+    if stage.data.supervision is None:
         return
+    shares = {str(kind): share for kind, share in stage.data.supervision.items()}
     if stage.data.weights is not None:
         raise ConfigError(
             f"{where}: an epoch is drawn either by the weights of data.cohorts or by "
@@ -94,7 +94,7 @@ def _check_supervision(stage: StageConfig, where: str) -> None:
         )
     for kind, losses in (("gaze", GAZE_LOSSES), ("labels", LABEL_LOSSES)):
         used = sorted(losses & stage.losses.keys())
-        if used and not shares.get("both", 0) + shares.get(kind, 0):  # type: ignore[call-overload]
+        if used and not shares.get("both", 0) + shares.get(kind, 0):
             raise ConfigError(
                 f"{where}: loss '{used[0]}' needs {kind}, and data.supervision draws no row that "
                 f"knows it; give 'both' or '{kind}' a share"

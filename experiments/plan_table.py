@@ -56,7 +56,7 @@ def _sources(row: Mapping[str, Any]) -> list[str]:
     for source in row["handed_over"]:
         lines.append(f"from {source['from']}")
         if source["best_round"]:
-            lines.append("  or the best round before it")
+            lines.append("  or the best round")
         for old, new in source["prefixes"].items():
             moved = "everything" if old == new == "" else old if old == new else f"{old} as {new}"
             lines.append(f"  {moved}")

@@ -28,11 +28,11 @@ def data(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
     [
         (
             {"losses": {"bce": [1, 0], "kld": [1, 0]}},
-            "a loss with a weight above 0 in every epoch, found none in epoch 1",
+            "weight above 0 in every epoch, found none in epoch 1",
         ),
         (
             {"losses": {"bce": 0, "kld": 0}},
-            "a loss with a weight above 0 in every epoch, found none in epoch 0",
+            "weight above 0 in every epoch, found none in epoch 0",
         ),
         (
             {"losses": {"bce": [1, 1], "kld": 1}, "weighting": "kendall"},

@@ -76,7 +76,7 @@ def test_what_is_handed_over_is_counted_by_tensor(rows: dict[str, dict[str, Any]
 def test_turns_are_told(rows: dict[str, dict[str, Any]]) -> None:
     assert rows["fuse"]["losses"] == {"bce": (1.0, 0.0), "kld": (0.0, 1.0)}
     assert rows["fuse"]["supervision"] == {
-        "both": {"share": 1.0, "images": 24}, "gaze": {"share": 0.0, "images": 0},
+        "both": {"share": 1.0, "images": 24}, "gaze": {"share": 0.0, "images": "-"},
     }  # fmt: skip
     assert rows["fuse-r2"]["round"] == {
         "stage": "fuse", "group": 0, "number": 2, "of": 2, "until": "no_gain", "tolerance": 0.25,
@@ -92,13 +92,13 @@ def test_the_table_says_all_of_it(
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for text in (
         "bce 1, 0, by epoch", "1 both (of 24)", "round 2 of 2", "until no gain > 0.25",
-        f"fusion.* {FUSION:,}", "from epoch 1: encoder_a.*", "or the best round before it",
+        f"fusion.* {FUSION:,}", "from epoch 1: encoder_a.*", "or the best round",
         "weighting: kendall", "task findings: bce; fusion.*", "warm-up 25%", "x0.1 encoder_a.*",
         "best min valid/loss", "ends after 4 without gain", "24 images", "from scratch",
     ):  # fmt: skip
         assert text in shown, text
-    for text in ("mature after 3 without gain", "max valid/auroc; rate x0.5"):
-        assert text.replace(" ", "") in shown.replace(" ", ""), text
+    for text in ("mature after 3 without", "max valid/auroc; rate", "0 gaze (of -)"):
+        assert text in shown, text
 
 
 def test_without_data_nothing_is_counted() -> None:

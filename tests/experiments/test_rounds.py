@@ -169,6 +169,7 @@ def test_a_finished_run_of_rounds_is_not_run_again(ended: Path) -> None:
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 def test_another_tolerance_runs_the_missing_round_and_overwrites_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     quiet(in_rounds(10.0, rounds=3), folder)

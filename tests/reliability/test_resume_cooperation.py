@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from pytorch_lightning import Trainer
+from safetensors.torch import load_file
 
 from experiments.config import RunConfig
 from experiments.maturing import TaskStops
@@ -98,56 +99,70 @@ def test_resume_equals_uninterrupted_with(
     assert equal(last_state(tmp_path / "cut"), last_state(tmp_path / "whole"))
 
 
-def test_resume_equals_uninterrupted_across_a_maturing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = config_of(epochs=5, tasks=TASKS)
-    whole = trained(config, tmp_path / "whole")
-    record = read_stage(tmp_path / "whole" / "01-joint") or {}
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in which diagnosis matures and gaze does not."""
+    folder = tmp_path_factory.mktemp("maturing") / "whole"
+    trained(config_of(epochs=5, tasks=TASKS), folder)
+    return folder
+
+
+def maturing_of(folder: Path) -> tuple[int, int]:
+    """The best epoch of diagnosis, and the one after which it was mature."""
+    record = read_stage(folder / "01-joint") or {}
     diagnosis = record["tasks"]["diagnosis"]
-    matured = diagnosis["matured"]
-    assert diagnosis["best_epoch"] + 2 == matured <= 3
     assert record["tasks"]["gaze"]["matured"] is None
-    # In the epoch that matures it; while it is brought back; before that is saved; and after it.
-    moments: list[tuple[type, str, int]] = [
-        (TaskModule, "training_step", 3 * matured + 2),
-        (TaskStops, "update", matured + 1),
-        (Trainer, "save_checkpoint", matured + 1),
-        (TaskModule, "training_step", 3 * (matured + 1) + 2),
-    ]
-    for number, moment in enumerate(moments):
-        folder = tmp_path / f"cut-{number}"
-        assert same(cut(config, folder, monkeypatch, *moment), whole), moment
-        assert logged(folder) == logged(tmp_path / "whole"), moment
-        assert equal(last_state(folder), last_state(tmp_path / "whole")), moment
+    return int(diagnosis["best_epoch"]), int(diagnosis["matured"])
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "epoch", "batch"),
+    [
+        # In the epoch that matures it; while it is brought back; before that is saved; after it.
+        pytest.param(TaskModule, "training_step", 0, 2, marks=pytest.mark.slow),
+        pytest.param(TaskStops, "update", 0, None, marks=pytest.mark.slow),
+        (Trainer, "save_checkpoint", 0, None),
+        (TaskModule, "training_step", 1, 2),
+    ],
+)
+def test_resume_equals_uninterrupted_across_a_maturing(
+    where: type,
+    name: str,
+    epoch: int,
+    batch: int | None,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    best, matured = maturing_of(whole)
+    assert best + 2 == matured <= 3
+    moment = matured + epoch + 1 if batch is None else 3 * (matured + epoch) + batch
+    config = config_of(epochs=5, tasks=TASKS)
+    again = cut(config, tmp_path / "cut", monkeypatch, where, name, moment)
+    assert same(again, load_file(whole / "01-joint" / "weights.safetensors"))
+    assert logged(tmp_path / "cut") == logged(whole)
+    assert equal(last_state(tmp_path / "cut"), last_state(whole))
 
 
 def test_a_mature_task_has_its_own_best_weights_and_the_best_epoch_is_of_that_network(
-    tmp_path: Path,
+    whole: Path,
 ) -> None:
-    config = config_of(epochs=5, tasks=TASKS)
-    weights = trained(config, tmp_path)
-    record = read_stage(tmp_path / "01-joint") or {}
-    matured = record["tasks"]["diagnosis"]["matured"]
-    table = pd.read_csv(tmp_path / "01-joint" / "metrics.csv")
+    best, matured = maturing_of(whole)
+    record = read_stage(whole / "01-joint") or {}
+    table = pd.read_csv(whole / "01-joint" / "metrics.csv")
+    assert best == table["valid/bce"][: matured + 1].idxmax()
     # Chosen among the epochs in which what was brought back stood still.
-    assert record["best_epoch"] > matured
     assert record["best_epoch"] == table["valid/loss"][matured + 1 :].idxmin()
-    kept = torch.load(tmp_path / "01-joint" / "checkpoints" / "last.ckpt", weights_only=True)
-    own = {name: value for name, value in weights.items() if name.startswith("fusion.")}
-    assert len(own) == 4
-    for name, value in own.items():
-        assert torch.equal(kept["state_dict"][f"network.{name}"], value)
+    weights = load_file(whole / "01-joint" / "weights.safetensors")
+    own = load_file(whole / "01-joint" / "checkpoints" / "task-diagnosis.safetensors")
+    assert {name.split(".")[0] for name in own} == {"fusion"}
+    assert all(torch.equal(weights[name], value) for name, value in own.items())
+    last = last_state(whole)["state_dict"]
+    assert all(torch.equal(last[f"network.{name}"], value) for name, value in own.items())
     # Idle from then on: no value is made up, and no weight is left.
     assert table["train/bce"].notna().tolist() == [epoch <= matured for epoch in range(5)]
     assert table["train/weight_bce"].tolist() == [float(epoch <= matured) for epoch in range(5)]
     assert table["valid/bce"].notna().all()
-    best = record["tasks"]["diagnosis"]["best_epoch"]
-    short = trained(config_of(epochs=5, tasks=TASKS, **{"stop_after": None}), tmp_path / "again")
-    assert same(short, weights)
-    assert table["valid/bce"].idxmax() == best or table["valid/bce"][best] == pytest.approx(
-        table["valid/bce"][: matured + 1].max()
-    )
 
 
 def test_a_stage_ends_when_all_its_tasks_have_matured(tmp_path: Path) -> None:
