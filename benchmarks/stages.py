@@ -1,6 +1,6 @@
 """What computing frozen parts once is worth, and all triplets at once: CPU time, one thread.
 
-    python -m benchmarks.stages [fusion] [schedule] [triplets] [--films N] [--size H W]
+    python -m benchmarks.stages [fusion] [schedule] [triplets] [--films N] [--runs N] [--size H W]
 
 ``fusion``: an epoch (training, validation, files) of the third stage of the full-size network, the
 first one left out, which computes the vectors. ``schedule``: all stages of a small network, against
@@ -42,8 +42,9 @@ RUNS = 3
 def stage(name: str, task: str, train: list[str], epochs: int, **more: object) -> dict[str, Any]:
     losses = {"contrast": {"triplet": 1}, "saliency": {"kld": 1}}.get(task, {"bce": 1})
     monitor = {"metric": "valid/loss", "mode": "min"}
+    kind = "pretrain" if task in {"contrast", "classify"} else "cooperative"
     return {
-        "name": name, "kind": "cooperative", "task": task, "train": train, "epochs": epochs,
+        "name": name, "kind": kind, "task": task, "train": train, "epochs": epochs,
         "losses": losses, "monitor": monitor, "batch_size": 16, "model": "network", **more,
     }  # fmt: skip
 
@@ -72,7 +73,7 @@ def seconds_of_epochs(settings: RunConfig) -> list[float]:
 def fusion(films: int, size: tuple[int, int]) -> None:
     data = {"cohorts": "phantom", "image_size": list(size)}
     found = {}
-    for mode, epochs in (("auto", 6), ("off", 2)):
+    for mode, epochs in (("auto", 4), ("off", 2)):
         stages = [stage("fuse", "fuse", ["fusion.*"], epochs, data=data)]
         found[mode] = statistics.median(seconds_of_epochs(config(stages, FULL, films, mode)))
     print(
@@ -83,7 +84,7 @@ def fusion(films: int, size: tuple[int, int]) -> None:
     )
 
 
-def schedule(films: int) -> None:
+def schedule(films: int, runs: int) -> None:
     data = {"cohorts": "phantom", "image_size": [96, 96]}
     encoder = {"encoder_a.": "encoder_a."}
     stages = [
@@ -98,7 +99,7 @@ def schedule(films: int) -> None:
     settings = {mode: config(stages, SMALL, films, mode) for mode in ("auto", "off")}
     flops = {mode: counted(one) for mode, one in settings.items()}
     times: dict[str, list[float]] = {"auto": [], "off": []}
-    for _ in range(RUNS):
+    for _ in range(runs):
         for mode, one in settings.items():
             times[mode].append(measured(lambda one=one: whole(one)))  # type: ignore[misc]
     mine, other = (statistics.median(times[mode]) for mode in ("auto", "off"))
@@ -162,8 +163,9 @@ def triplets(size: int, anchors: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", nargs="*", default=["triplets", "schedule", "fusion"])
-    parser.add_argument("--films", type=int, default=96)
-    parser.add_argument("--size", type=int, nargs=2, default=[320, 256], metavar=("H", "W"))
+    parser.add_argument("--films", type=int, default=40)
+    parser.add_argument("--runs", type=int, default=RUNS, help="of the schedule, each way")
+    parser.add_argument("--size", type=int, nargs=2, default=[640, 512], metavar=("H", "W"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     print("| what | gazedx | peer | peer | gain |\n| --- | --- | --- | --- | --- |")
@@ -171,7 +173,7 @@ def main() -> None:
         triplets(32, 32)
         triplets(128, 2)
     if "schedule" in options.what:
-        schedule(options.films)
+        schedule(options.films, options.runs)
     if "fusion" in options.what:
         fusion(options.films, tuple(options.size))
 
