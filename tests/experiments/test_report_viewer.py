@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from experiments.report.pictures import film_webp, level_png, palette_bytes
@@ -23,7 +24,7 @@ def viewer(run: Path, *, given_maps: bool = False) -> dict[str, Any]:
     return found
 
 
-def levels(text: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def levels(text: str) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
 
 

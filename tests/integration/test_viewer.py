@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib import colormaps
+from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -22,7 +23,7 @@ ADA = np.array([[50, 10, 0.5, 0.2], [10, 50, 0.1, 0.3], [30, 56, 1.1, 0.4]], np.
 BO = np.array([[56, 56, 2.0, 0.5]], np.float32)
 
 
-def block(place: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def block(place: tuple[int, int]) -> NDArray[np.float32]:
     density = np.zeros((SIDE, SIDE), np.float32)
     density[place[1] - 5 : place[1] + 6, place[0] - 5 : place[0] + 6] = 1 / 121
     return density
@@ -65,7 +66,7 @@ def pixel(page: Page, x: float, y: float) -> tuple[int, ...]:
     return tuple(page.evaluate(code, [x, y]))
 
 
-def mixed(share: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+def mixed(share: float) -> NDArray[np.float64]:
     """Grey film under the last colour of the maps' scale."""
     top = np.array(colormaps["inferno"](0.98)[:3]) * 255
     return (1 - share) * GREY + share * top

@@ -66,5 +66,7 @@ def test_a_thousand_cases_scroll_sort_filter_and_link(page: Page, report: Path) 
     # Multiples of three from 500 to 750.
     expect(page.locator("#viewer-count")).to_have_text("84 of 1000 cases")
     page.locator("#viewer-order").select_option("up")
-    expect(page.locator(".viewer-row .viewer-id").first).to_have_text("film750")
+    page.locator("#viewer-list").focus()
+    page.keyboard.press("Home")
+    expect(page.locator("#viewer-canvas")).to_have_attribute("data-shown", "film750")
     assert page.evaluate("document.querySelectorAll('#viewer *').length") < everything + 100
