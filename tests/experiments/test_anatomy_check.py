@@ -140,9 +140,11 @@ def test_masks_that_cannot_be_learned_from_are_named() -> None:
         check(lambda row, masks: masks * np.float32(np.nan if row in valid else 1))
     with pytest.raises(ConfigError, match="no film of split 'train' has a mask"):
         check(lambda row, masks: masks * np.float32(np.nan if row in train else 1))
-    with pytest.raises(DataError, match=f"'{first}'.*'left_lung' in .0, 1., .* 0 to 255"):
+    with pytest.raises(
+        DataError, match=f"'{first}'.*'left_lung' must lie in .0, 1.*found .0, 255."
+    ):
         check(lambda _, masks: masks * np.float32(255))
-    with pytest.raises(DataError, match=f"'{first}': .* size 64x64 .* found 32x64"):
+    with pytest.raises(DataError, match=f"'{first}': its film has .64, 64. .* masks have .64, 32."):
         check(lambda _, masks: masks[:, :, ::2])
 
 

@@ -18,6 +18,8 @@ from experiments.board import LAYOUT, epochs_before, tag_of, write_precision_rec
 from experiments.callbacks import StageLog
 from experiments.panel import LINE, TILE, draw_panel, stratified
 from eye_gaze_data.files import write_json
+from saliency.module import TaskModule, TaskSettings
+from saliency.network import Network
 from tests.experiments.small import small_config
 
 
@@ -57,7 +59,8 @@ def test_stages_begin_where_the_epochs_before_them_ended(tmp_path: Path) -> None
 
 def log_epochs(log: StageLog, values: dict[int, float]) -> None:
     """Run some epochs of a stage that logs one metric."""
-    module = cast(pl.LightningModule, None)
+    settings = TaskSettings("joint", "joint", {"kld": 1.0})
+    module = TaskModule(Network(), settings)
     for number, (epoch, value) in enumerate(values.items()):
         metrics = {"valid/cc": torch.tensor(value), "valid/auroc": torch.tensor(0.7)}
         optimiser = SimpleNamespace(param_groups=[{"lr": 0.1}])

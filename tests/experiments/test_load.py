@@ -54,10 +54,11 @@ def test_these_configs_are_shipped() -> None:
         "msanet",
         "msaimnet",
         "dualattnet",
+        "real_attention",
     }
     assert set(SHIPPED) == runs
     studies = {path.stem for path in (CONFIGS / "study").glob("*.yaml")}
-    assert studies == {"attention", "baselines", "cooperative"}
+    assert studies == {"attention", "baselines", "cooperative", "real_attention"}
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -101,7 +101,8 @@ def test_cases_show_maps_beside_densities(scored: tuple[Path, dict[str, Any]]) -
     cases = sorted((scored[0] / "evaluate" / "cases").glob("*.npz"))
     assert len(cases) == 6
     with np.load(cases[0]) as case:
-        assert case["prediction"].sum() == pytest.approx(1, rel=1e-5)
+        # Pictures are stored with the ten bits of half precision.
+        assert case["prediction"].sum() == pytest.approx(1, rel=1e-3)
         assert case["truth"].sum() == pytest.approx(1, rel=1e-5)
         assert case["film"].shape == case["truth"].shape
 

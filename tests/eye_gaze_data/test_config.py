@@ -102,7 +102,7 @@ def test_a_wrong_value_is_refused_by_name(
 
 def test_by_default_nothing_is_augmented_and_nothing_flipped() -> None:
     off = {"degrees": 0, "scale": (1, 1), "shift": 0, "flip": "never"}
-    off |= {"brightness": 0, "contrast": 0, "noise": 0}
+    off |= {"brightness": 0, "contrast": 0, "noise": 0, "crop": 1, "gamma": 0, "blur": 0}
     assert AugmentConfig().model_dump() == off
 
 

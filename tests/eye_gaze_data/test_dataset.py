@@ -494,8 +494,9 @@ def test_organs_come_from_the_cohort_ones_or_nowhere() -> None:
     masks = mixed(0, SIZES[0])
     assert np.isnan(masks[:2]).all()
     np.testing.assert_array_equal(masks[2], _Masks()(0)[0])
-    assert np.isnan(mixed(None, (5, 6))).all()
-    assert mixed(None, (5, 6)).shape == (3, 5, 6)
+    elsewhere = mixed.of_film(np.zeros((5, 6), np.float32))
+    assert np.isnan(elsewhere).all()
+    assert elsewhere.shape == (3, 5, 6)
     assert np.isnan(CohortAnatomy(replace(cohort, masks=None), ["lungs"])(0, (5, 6))).all()
 
 
