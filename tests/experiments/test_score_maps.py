@@ -103,7 +103,7 @@ def test_cases_show_maps_beside_densities(scored: tuple[Path, dict[str, Any]]) -
     with np.load(cases[0]) as case:
         # Pictures are stored with the ten bits of half precision.
         assert case["prediction"].sum() == pytest.approx(1, rel=1e-3)
-        assert case["truth"].sum() == pytest.approx(1, rel=1e-5)
+        assert case["truth"].sum() == pytest.approx(1, rel=1e-3)
         assert case["film"].shape == case["truth"].shape
 
 
