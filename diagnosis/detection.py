@@ -137,13 +137,13 @@ class OneStage(Detector):
         heads = {name: full_precision(part) for name, part in self.parts.head(levels).items()}
         anchors = self.parts.anchor_generator(images, levels)
         losses = [
-            sum(self._loss(target, heads, anchors, row).values())
+            self._loss(target, heads, anchors, row)
             for row, target in enumerate(targets)
             if target is not None
         ]
         each = self.parts.anchor_generator.num_anchors_per_location()[0]
         cells = [each * level.shape[-2] * level.shape[-1] for level in levels]
-        parts = {name: list(part.split(cells, 1)) for name, part in heads.items()}
+        parts = {name: list(torch.split(part, cells, 1)) for name, part in heads.items()}
         detections = None
         if detect:
             split = [list(one.split(cells)) for one in anchors]
@@ -159,12 +159,10 @@ class OneStage(Detector):
         none = heads["cls_logits"].flatten()[:0]
         return Detected(torch.stack(losses) if losses else none, detections, maps)
 
-    def _loss(
-        self, target: Boxes, heads: Boxes, anchors: list[Tensor], row: int
-    ) -> dict[str, Tensor]:
+    def _loss(self, target: Boxes, heads: Boxes, anchors: list[Tensor], row: int) -> Tensor:
         own = {name: part[row : row + 1] for name, part in heads.items()}
-        found: dict[str, Tensor] = self.parts.compute_loss([target], own, [anchors[row]])
-        return found
+        found = self.parts.compute_loss([target], own, [anchors[row]])
+        return torch.stack([*found.values()]).sum()
 
 
 class TwoStage(Detector):
