@@ -32,7 +32,7 @@ from eye_gaze_data.store.prepare import prepare
 from eye_gaze_data.tabular import csv_cohort
 from saliency.metrics import bootstrap_mean
 
-FOLDS, SIDE, STORED, EPOCHS, ANNOTATED = 5, 128, 256, 12, 4
+FOLDS, SIDE, STORED, EPOCHS, ANNOTATED = 5, 128, 256, 24, 4
 MASKS: tuple[int | None, ...] = (None, 10, 20)
 WEAK = {"degrees": 3, "scale": [0.95, 1.05], "shift": 0.02}
 STRONG = {"degrees": 7, "scale": [0.85, 1.15], "shift": 0.05, "brightness": 0.1}

@@ -32,7 +32,7 @@ class SegmentationModule(TaskModule):
     def __init__(self, network: Network, settings: TaskSettings, config: TeacherConfig) -> None:
         super().__init__(network, settings)
         self.config = config
-        self.teacher = deepcopy(network).requires_grad_(False)
+        self.teacher = deepcopy(network).requires_grad_(False).eval()
         self.dice = OrganDice(len(settings.organs))
         self._averaged = 0
         self._last: Tensor | None = None
