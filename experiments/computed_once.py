@@ -95,8 +95,8 @@ class ComputeOnce(Callback):
         """Refuse to go on if something before the cut has begun to train."""
         if not isinstance(pl_module, CooperativeModule) or pl_module.cut() is None:
             raise StageError(
-                f"stage '{self.stage.stage.name}', epoch {trainer.current_epoch}: what was computed "
-                "once is no longer frozen; set trainer.computed_once: off"
+                f"stage '{self.stage.stage.name}', epoch {trainer.current_epoch}: what was "
+                "computed once is no longer frozen; set trainer.computed_once: off"
             )
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
