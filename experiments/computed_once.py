@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from diagnosis.module import CooperativeModule
 from eye_gaze_data.batch import Batch, check_batch, collate, to_device
 from eye_gaze_data.dataset import Key
-from eye_gaze_data.errors import StageError
+from eye_gaze_data.errors import StageError, StorageError
 from eye_gaze_data.files import sha256_of, told_when_full
 from saliency.cut import Computed, Cut
 from saliency.module import TaskModule
@@ -91,6 +91,14 @@ class ComputeOnce(Callback):
             self._prove(pl_module)
         pl_module.train(training)
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse to go on if something before the cut has begun to train."""
+        if not isinstance(pl_module, CooperativeModule) or pl_module.cut() is None:
+            raise StageError(
+                f"stage '{self.stage.stage.name}', epoch {trainer.current_epoch}: what was "
+                "computed once is no longer frozen; set trainer.computed_once: off"
+            )
+
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Let go of the values."""
         del trainer, stage
@@ -154,13 +162,17 @@ class ComputeOnce(Callback):
             path.parent.mkdir(exist_ok=True)
             temporary.write_bytes(b"")
         barrier()
-        with told_when_full(path), temporary.open("r+b") as file:
-            rank, world = module.global_rank, module.trainer.world_size
-            for at, found in self._values(module, batches, rank, world):
-                file.seek(at * found[0].nbytes)
-                file.write(found.cpu().contiguous().view(torch.uint8).numpy())
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with told_when_full(path), temporary.open("r+b") as file:
+                rank, world = module.global_rank, module.trainer.world_size
+                for at, found in self._values(module, batches, rank, world):
+                    file.seek(at * found[0].nbytes)
+                    file.write(found.cpu().contiguous().view(torch.uint8).numpy())
+                file.flush()
+                os.fsync(file.fileno())
+        except StorageError:
+            temporary.unlink(missing_ok=True)
+            raise
         barrier()
         if is_first_rank():
             temporary.replace(path)

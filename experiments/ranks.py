@@ -55,11 +55,17 @@ def cluster(config: TrainerConfig) -> list[SLURMEnvironment]:
 
     It does not requeue by itself: Lightning would first save in the middle of an epoch, and a run
     that resumes from there does not end in the same bits. ``docs/distributed.md`` has the lines.
+
+    Raises:
+        ConfigError: if the job states its tasks in a way that Lightning does not support.
     """
     many = config.devices * config.nodes > 1
     if not many or "TORCHELASTIC_RUN_ID" in os.environ or not os.environ.keys() >= _SRUN:
         return []
-    return [SLURMEnvironment(auto_requeue=False)]
+    try:
+        return [SLURMEnvironment(auto_requeue=False)]
+    except RuntimeError as error:
+        raise ConfigError(f"SLURM: {error}") from error
 
 
 def _tell_torch(environment: SLURMEnvironment) -> None:

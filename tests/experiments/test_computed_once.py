@@ -1,5 +1,6 @@
 """A frozen part that is computed once gives the bits of one that is computed in every step."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from experiments.runner import run
 from experiments.stage_data import build_data, stage_dataset
 from experiments.weights import freeze
 from eye_gaze_data.batch import collate
-from eye_gaze_data.errors import StageError
+from eye_gaze_data.errors import StageError, StorageError
 from saliency.cut import Computed
 from saliency.encoders import DenseNetEncoder
 from saliency.module import TaskModule
@@ -130,6 +131,34 @@ def test_a_file_of_other_values_is_refused(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(computed_once.ComputeOnce, "_write", spoilt)
     with pytest.raises(StageError, match=r"computed once gives other class_logits \(by .* off$"):
         trained(config_of("fuse"), tmp_path)
+
+
+def test_what_begins_to_train_before_the_cut_ends_the_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = TaskModule.training_step
+
+    def thawing(self: TaskModule, *arguments: Any) -> Tensor:  # noqa: ANN401
+        next(self.network.get_submodule("decoder").parameters()).requires_grad_(True)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(TaskModule, "training_step", thawing)
+    with pytest.raises(StageError, match="epoch 1: what was computed once is no longer frozen"):
+        trained(config_of("fuse"), tmp_path)
+
+
+def test_a_full_disk_names_the_values_and_leaves_nothing_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:  # noqa: ANN401
+        raise OSError(errno.ENOSPC, "No space left on device")
+        yield
+
+    monkeypatch.setattr(computed_once, "MEMORY", 0)
+    monkeypatch.setattr(computed_once.ComputeOnce, "_values", full)
+    with pytest.raises(StorageError, match=r"computed/[0-9a-f]{16}\.values: no space to write it"):
+        trained(config_of("fuse"), tmp_path)
+    assert not list((tmp_path / "01-stage" / "computed").iterdir())
 
 
 def test_a_row_that_was_not_computed_is_an_error() -> None:

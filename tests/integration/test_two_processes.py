@@ -109,6 +109,7 @@ def test_srun_is_known_by_its_variables_and_does_not_requeue_by_itself(
 ) -> None:
     from experiments.config import TrainerConfig
     from experiments.ranks import cluster
+    from eye_gaze_data.errors import ConfigError
 
     many = TrainerConfig(devices=2)
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
@@ -121,6 +122,9 @@ def test_srun_is_known_by_its_variables_and_does_not_requeue_by_itself(
         ("NODEID", 0),
     ):
         monkeypatch.setenv(f"SLURM_{name}", str(value))
+    with pytest.raises(ConfigError, match="SLURM: .*--ntasks-per-node=2"):
+        cluster(many)
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
     (environment,) = cluster(many)
     assert (environment.world_size(), environment.global_rank()) == (2, 1)
     assert not environment.auto_requeue
