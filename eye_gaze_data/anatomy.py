@@ -64,3 +64,19 @@ class OnesAnatomy:
         """See ``AnatomySource``."""
         del row
         return np.ones((len(self.organs), *size), np.float32)
+
+
+class UnknownAnatomy:
+    """No mask is known: what a model trained on a cohort's masks gets of films from elsewhere.
+
+    Args:
+        organs: the planes of the stage.
+    """
+
+    def __init__(self, organs: Sequence[str]) -> None:
+        self.organs = tuple(organs)
+
+    def __call__(self, row: int | None, size: tuple[int, int]) -> Pixels:
+        """See ``AnatomySource``."""
+        del row
+        return np.full((len(self.organs), *size), np.nan, np.float32)
