@@ -15,6 +15,7 @@ from eye_gaze_data.errors import ConfigError, GazedxError
 from .console import Config, Json, Quiet, Seed, Set, echo_json, load_run, say_metrics, show_progress
 from .data_commands import data_app
 from .evaluation_commands import compare, score
+from .model_commands import export, predict
 
 if TYPE_CHECKING:
     from .config import RunConfig
@@ -156,34 +157,8 @@ def report(run: Run) -> None:
     typer.echo(str(write_report(run)))
 
 
-@app.command()
-def predict(
-    run: Run,
-    files: Annotated[list[Path], typer.Argument(help="Films (PNG, JPEG, TIFF, DICOM) or folders.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path(
-        "predictions"
-    ),
-    stage: Annotated[str | None, typer.Option("--stage", help="Whose weights.")] = None,
-    device: Device = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Predict findings and the gaze density of films. Research use only."""
-    from .predict import NOTICE, list_films, predict_files
-    from .predictor import Predictor
-
-    predictor = Predictor.load(run, stage, device or "auto")
-    total = sum(1 for _ in list_films(files))
-    with show_progress("predict", total, show=not (quiet or as_json)) as step:
-        records, failures = predict_files(predictor, files, out, step=step)
-    if as_json:
-        echo_json({"notice": NOTICE, "films": records, "failures": failures})
-    elif not quiet:
-        typer.echo(f"{len(records)} film(s) predicted into {out}. {NOTICE}")
-    for failure in failures:
-        typer.echo(f"left out: {failure}", err=True)
-    if failures:
-        raise typer.Exit(1)
+app.command()(predict)
+app.command()(export)
 
 
 @app.command()

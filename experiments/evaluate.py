@@ -23,8 +23,8 @@ from .hyperparameters import write_hyperparameters
 from .ideal import ideal_scores
 from .identity import identity
 from .image_scores import MOST_NEGATIVES, ImageScorer, prediction_maps
-from .predictions import StoredPredictions
 from .prediction_config import TEMPERATURE
+from .predictions import StoredPredictions
 from .record import write_splits
 from .sensitivity import sensitivity_table
 from .summary import saliency_tables, write_tables

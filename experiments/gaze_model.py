@@ -4,7 +4,7 @@
 ``config.json`` and a model card. A local folder is loaded without any network.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, TypedDict
 
@@ -75,7 +75,7 @@ class GazeModel(
         fresh = {name: False if name == "pretrained" else v for name, v in network.items()}
         config: Any = TypeAdapter(ModelConfig).validate_python(fresh)
         self.settings = PredictionConfig.model_validate(settings)
-        self.facts = dict(facts or {})
+        self.facts: dict[str, Any] = dict(facts or {})
         self._hub_mixin_config = {
             "network": config.model_dump(mode="json"),
             "settings": self.settings.model_dump(mode="json"),
@@ -96,6 +96,12 @@ class GazeModel(
         )
         model.network = load_network(finished)
         return model.eval()
+
+    @property
+    def network_config(self) -> dict[str, Any]:
+        """What the network is built from."""
+        config: dict[str, Any] = self._hub_mixin_config["network"]
+        return config
 
     @property
     def pathologies(self) -> list[str]:
@@ -160,7 +166,11 @@ class GazeModel(
 
     @classmethod
     def _from_pretrained(  # type: ignore[override]
-        cls, *, model_id: str, map_location: str = "cpu", **options: Any
+        cls,
+        *,
+        model_id: str,
+        map_location: str = "cpu",
+        **options: Any,  # noqa: ANN401
     ) -> Self:
         """The mixin's own, but strict, without its print, and with errors that help."""
         missing = [name for name in ("network", "settings") if name not in options]
@@ -182,22 +192,27 @@ def _first(names: Sequence[str]) -> str:
     return f"{len(names)} are missing, '{names[0]}' first"
 
 
-def open_predictor(path: Path, stage: str | None = None, device: str = "auto") -> Predictor:
-    """The predictor of a run folder, or of a folder that ``save_pretrained`` wrote.
+def load_model(path: Path, stage: str | None = None) -> GazeModel:
+    """The model of a run folder, or of a folder that ``save_pretrained`` wrote.
 
     Raises:
         ConfigError: if the folder is neither, or has no such stage.
         StageError: if the stage is not finished, or weights do not fit.
     """
-    if (path / CONFIG).is_file() and not (path / "config.yaml").is_file():
-        if stage is not None:
-            raise ConfigError(f"{path}: an exported model has no stages; leave out --stage")
-        model: GazeModel = GazeModel.from_pretrained(path)
-        return model.predictor(device)
+    if not _is_shared(path):
+        return GazeModel.of_stage(FinishedStage.load(path, stage))
+    if stage is not None:
+        raise ConfigError(f"{path}: an exported model has no stages; leave out --stage")
+    model: GazeModel = GazeModel.from_pretrained(path)
+    return model
+
+
+def open_predictor(path: Path, stage: str | None = None, device: str = "auto") -> Predictor:
+    """The predictor of such a folder; of a run's stage, its own source of organ masks too."""
+    if _is_shared(path):
+        return load_model(path, stage).predictor(device)
     return Predictor.load(path, stage, device)
 
 
-def config_of(model: GazeModel) -> Mapping[str, Any]:
-    """What ``config.json`` holds."""
-    config: Mapping[str, Any] = model._hub_mixin_config
-    return config
+def _is_shared(path: Path) -> bool:
+    return (path / CONFIG).is_file() and not (path / "config.yaml").is_file()

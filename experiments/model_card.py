@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from eye_gaze_data.files import sha256_of_file
+from eye_gaze_data.files import sha256_of_file, without_nan
 
 from . import GAZEDX_VERSION
 from .finished import FinishedStage
@@ -23,7 +23,7 @@ def model_facts(finished: FinishedStage) -> dict[str, Any]:
     Metrics are those of the evaluation of these very weights; none if it was not evaluated.
     """
     metrics = stored_metrics(finished)
-    return {
+    facts = {
         "name": finished.config.name,
         "stage": finished.stage.name,
         "seed": finished.config.seed,
@@ -33,8 +33,11 @@ def model_facts(finished: FinishedStage) -> dict[str, Any]:
         "data": _data(finished),
         "split": metrics.get("split"),
         "bootstrap": metrics.get("bootstrap"),
+        "split_by_image": list(finished.config.legacy_split),
         "metrics": list(_headlines(metrics)) if metrics else [],
     }
+    plain: dict[str, Any] = without_nan(facts)  # type: ignore[assignment]
+    return plain
 
 
 def model_card(settings: PredictionConfig, facts: Mapping[str, Any]) -> str:
@@ -148,11 +151,18 @@ def _data_text(facts: Mapping[str, Any]) -> str:
         )
     bound = [row["cohort"] for row in rows if row["kind"] in CREDENTIALED]
     unsure = [row["cohort"] for row in rows if row["kind"] in UNKNOWN_SOURCE]
-    lines.append("\nSplits are by patient. No image is part of this folder; never add one.")
+    torn = facts.get("split_by_image")
+    lines.append(
+        f"\n**Split by image, as the released code does: patients of {', '.join(torn)} may stand "
+        "in several splits, so the results below are too good.**"
+        if torn
+        else "\nSplits are by patient."
+    )
+    lines.append("No image is part of this folder; never add one.")
     if bound:
         lines.append(
-            f"\n**{', '.join(bound)}: data under a use agreement. Sharing weights that were trained "
-            "on them may be restricted by it: read the agreement before you publish.**"
+            f"\n**{', '.join(bound)}: data under a use agreement. Sharing weights that were "
+            "trained on them may be restricted by it: read the agreement before you publish.**"
         )
     if unsure:
         lines.append(
@@ -190,7 +200,8 @@ def _limits(settings: PredictionConfig) -> str:
     ]
     if settings.has_saliency:
         lines.append(
-            "- The density says where readers of the training data would look, not where disease is."
+            "- The density says where readers of the training data would look, not where disease "
+            "is."
         )
     if settings.organs:
         lines.append("- Films without organ masks are predicted with the masks unknown.")

@@ -1,5 +1,6 @@
 """onnxruntime in place of the network: the fast path on a CPU."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ from eye_gaze_data.errors import ConfigError, StageError
 from saliency.attention import AttentionContext
 from saliency.network import Outputs, Task
 
-from .finished import FinishedStage
-from .gaze_model import GazeModel
+from .gaze_model import load_model
 from .onnx_export import as_arrays, export_key, export_onnx
 from .predictor import Predictor
 
@@ -56,13 +56,19 @@ class OnnxEngine:
         return outputs
 
 
-def use_onnxruntime(predictor: Predictor, path: Path, stage: str | None = None) -> Path:
+def use_onnxruntime(
+    predictor: Predictor,
+    path: Path,
+    stage: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Path:
     """Let onnxruntime compute what a predictor predicts; the graph is exported once and kept.
 
     Args:
         predictor: of ``path``, on the CPU.
         path: a run folder, or one that ``save_pretrained`` wrote.
         stage: of the run, as the predictor was given it.
+        say: takes a line before an export, which may take a minute.
 
     Returns:
         the graph's file, inside ``path``.
@@ -73,13 +79,11 @@ def use_onnxruntime(predictor: Predictor, path: Path, stage: str | None = None) 
     """
     if predictor.device.type != "cpu":
         raise ConfigError("engine 'onnxruntime' runs on the CPU; use --device cpu, or engine torch")
-    if (path / "config.yaml").is_file():
-        finished = FinishedStage.load(path, stage)
-        model, file = GazeModel.of_stage(finished), path / "export" / f"{finished.stage.name}.onnx"
-    else:
-        model, file = GazeModel.from_pretrained(path), path / "model.onnx"
+    model = load_model(path, stage)
+    file = path / "export" / f"{model.facts.get('stage', 'model')}.onnx"
     engine = _stored(file)
     if engine is None or engine.metadata.get("key") != export_key(model):
+        say(f"exporting the ONNX graph to {file} and checking it; it is kept")
         export_onnx(model, file)
         engine = OnnxEngine(file)
     predictor.engine = engine

@@ -2,8 +2,8 @@
 
 The batch is free, height and width are those of the network grid. Inputs ``image`` float32
 (B, 1, H, W) in [0, 1], ``valid`` bool of that shape, and ``anatomy`` (B, M, H, W) for models that
-read organ masks; outputs ``class_logits``, ``probabilities``, ``saliency_logits``, ``density``, as far
-as the task has them.
+read organ masks; outputs ``class_logits``, ``probabilities``, ``saliency_logits``, ``density``, as
+far as the task has them.
 """
 
 import json
@@ -42,7 +42,7 @@ def export_onnx(model: GazeModel, path: Path) -> dict[str, float]:
         largest absolute difference of each output over several films and batch sizes.
 
     Raises:
-        ConfigError: if the packages of the extra ``export`` are missing, or the model gives nothing.
+        ConfigError: if the packages of the extra ``export`` are missing, or there is no output.
         StageError: if the graph cannot be made, or does not say what the model says.
     """
     onnxruntime = _needed("onnxruntime")
