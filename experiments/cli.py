@@ -190,11 +190,16 @@ def init(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
-    """Check versions, foreign packages, threads, GPU and disk."""
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(help="A config whose data folders are to be looked for.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check versions, extras, threads, GPU, disk, data and foreign packages."""
     from .doctor import findings
 
-    rows = findings()
+    rows = findings(None if config is None else load_run(config, None, None, None))
     if as_json:
         echo_json(rows)
     else:
@@ -205,7 +210,7 @@ def doctor(as_json: Json = False) -> None:
 
 @config_app.command("check")
 def config_check(config: Config, overrides: Set = None) -> None:
-    """Check a config: keys, order of stages, losses, and, where data are there, globs and sites."""
+    """Check keys, stages and losses; where data are there: globs, sites, memory, time, disk."""
     from .plan import check_everything
 
     for line in check_everything(load_run(config, overrides, None, None)):

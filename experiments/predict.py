@@ -56,7 +56,7 @@ class Writes:
     attention: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Film:
     """A film that was read, without its full-size grey levels.
 

@@ -193,7 +193,11 @@ def test_overlay_keeps_original_pixels_and_adds_bar_and_notice(tmp_path: Path) -
 
 def test_the_bar_counts_in_multiples_of_the_uniform_map(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda *words: said.append(words[2]))
+
+    def note(_: object, __: object, text: str, *___: object, **____: object) -> None:
+        said.append(text)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", note)
     density = np.zeros((20, 50))
     density[:, :10] = 1 / 200
     framed(np.zeros((20, 50, 3), np.uint8), density)
