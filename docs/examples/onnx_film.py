@@ -59,6 +59,7 @@ def bring_back(density, valid, scale, shift, size):
 
 
 def main(model, film_path, result):
+    """Print the findings as JSON, write the density."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     said = session.get_modelmeta().custom_metadata_map
     if json.loads(said["preprocessing"])["fit"] != "pad":

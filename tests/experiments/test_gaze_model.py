@@ -38,7 +38,10 @@ def bare(**settings: Any) -> GazeModel:  # noqa: ANN401
 
 
 def test_what_is_loaded_gives_the_same_bits(
-    model: GazeModel, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    model: GazeModel,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a local folder needs no network")
