@@ -34,6 +34,7 @@ bench: install
 	$(BIN)/python -m benchmarks.density
 	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.inference
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

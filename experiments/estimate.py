@@ -29,7 +29,7 @@ from .build import build_network, stage_classes
 from .config import RunConfig, StageConfig
 from .weights import freeze
 
-# Shares of the matrix product's speed that training steps reached on CPUs (docs/performance.md).
+# Of the matrix product's speed, on two cores: small networks 5 to 11 %, full-size ones 45 to 52 %.
 EFFICIENCY = (0.05, 0.6)
 _MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}
 
