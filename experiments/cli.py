@@ -230,10 +230,10 @@ def config_show(
 
 @config_app.command("schema")
 def config_schema() -> None:
-    """Print the JSON schema of a config, for editors."""
-    from .config import RunConfig
+    """Print the JSON schema of a config file, for editors."""
+    from .schema import file_schema
 
-    echo_json(RunConfig.model_json_schema())
+    echo_json(file_schema())
 
 
 def _folder(config: "RunConfig", out: Path | None) -> Path:

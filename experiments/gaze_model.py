@@ -26,7 +26,7 @@ from .config import ModelConfig
 from .finished import FinishedStage
 from .model_card import model_card, model_facts
 from .prediction_config import PredictionConfig, prediction_config
-from .predictor import Predictor, choose_device, load_network
+from .predictor import Predictor, choose_device
 from .weights import hand_over, read_weights
 
 WEIGHTS = "model.safetensors"
@@ -94,7 +94,7 @@ class GazeModel(
             settings=prediction_config(finished).model_dump(mode="json"),
             facts=model_facts(finished),
         )
-        model.network = load_network(finished)
+        hand_over(model.network, read_weights(finished.weights), {"": ""}, str(finished.weights))
         return model.eval()
 
     @property

@@ -112,7 +112,11 @@ class Predictor:
         """The network of a finished stage, as ``load`` gives it."""
         config, spec = finished.config, finished.stage
         where = choose_device(device)
-        network = load_network(finished).to(where).eval()
+        # What would be downloaded is overwritten at once.
+        model = config.models[spec.model].model_copy(update={"pretrained": False})
+        network = build_network(model, len(finished.classes), config.seed)
+        hand_over(network, read_weights(finished.weights), {"": ""}, str(finished.weights))
+        network = network.to(where).eval()
         cohort = build_cohorts(config) if spec.anatomy else None
         anatomy = build_anatomy(spec.anatomy, cohort) if cohort else None
         return cls(prediction_config(finished), network, where, anatomy=anatomy)
@@ -215,20 +219,6 @@ class Predictor:
             pixels: float32 (H0, W0) in [0, 1], any size.
         """
         return self.predict_batch(collate([self.prepare(pixels)]))[0]
-
-
-def load_network(finished: FinishedStage) -> Network:
-    """The network of a finished stage with its weights, on the CPU.
-
-    Raises:
-        StageError: if the weights are missing or do not fit.
-    """
-    config, spec = finished.config, finished.stage
-    # What would be downloaded is overwritten at once.
-    model = config.models[spec.model].model_copy(update={"pretrained": False})
-    network = build_network(model, len(finished.classes), config.seed)
-    hand_over(network, read_weights(finished.weights), {"": ""}, str(finished.weights))
-    return network
 
 
 def choose_device(name: str) -> torch.device:
