@@ -1,8 +1,8 @@
 """``--engine onnxruntime`` beside eager torch, and the matrix product's speed as the roof.
 
-``python -m benchmarks.inference``: the full-size dual encoder (DenseNet201, 256 px, batch 4) and the
-demo's network (64 px, batch 16). Calls alternate in one process; both use torch's number of threads.
-Outputs are compared before anything is timed.
+``python -m benchmarks.inference``: the full-size dual encoder (DenseNet201, 256 px, batch 4) and
+the demo's network (64 px, batch 16). Calls alternate in one process; both use torch's number of
+threads. Outputs are compared before anything is timed.
 """
 
 import statistics

@@ -62,6 +62,9 @@ class GazeModel(
         network: a model's config, as under ``models`` of a run.
         settings: fields of a ``PredictionConfig``.
         facts: what the model card states, see ``model_facts``.
+
+    Raises:
+        ConfigError: if its task gives neither findings nor gaze.
     """
 
     def __init__(
@@ -76,6 +79,11 @@ class GazeModel(
         config: Any = TypeAdapter(ModelConfig).validate_python(fresh)
         self.settings = PredictionConfig.model_validate(settings)
         self.facts: dict[str, Any] = dict(facts or {})
+        if not (self.settings.has_diagnosis or self.settings.has_saliency):
+            raise ConfigError(
+                f"task '{self.settings.task}' gives neither findings nor gaze to share; choose "
+                "another --stage"
+            )
         self._hub_mixin_config = {
             "network": config.model_dump(mode="json"),
             "settings": self.settings.model_dump(mode="json"),

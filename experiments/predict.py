@@ -226,6 +226,8 @@ def _predicted(
     while group := list(islice(films, batch)):
         predictions = predictor.predict_batch(collate([film.sample for film in group]))
         yield from zip(group, predictions, strict=True)
+        # Not kept while the next batch is gathered.
+        del group, predictions
 
 
 def _write(

@@ -79,7 +79,8 @@ def test_predict_counts_what_it_left_out(
     assert "1 film(s) predicted" in text
     lines = error.splitlines()
     assert lines[0] == "2 file(s) left out:"
-    assert [line.startswith(f"left out: {path}") for line, path in zip(lines[1:], bad, strict=True)]
+    for line, path in zip(lines[1:], bad, strict=True):
+        assert line.startswith(f"left out: {path}: expected an image")
 
 
 def test_attention_needs_the_network(
