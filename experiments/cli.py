@@ -15,6 +15,7 @@ from eye_gaze_data.errors import ConfigError, DataError, GazedxError
 from .console import Config, Json, Quiet, Seed, Set, echo_json, load_run, say_metrics, show_progress
 from .data_commands import data_app
 from .evaluation_commands import compare, score
+from .model_commands import export, predict
 
 if TYPE_CHECKING:
     from .config import RunConfig
@@ -173,34 +174,8 @@ def report(
     typer.echo(str(write_report(runs[0])))
 
 
-@app.command()
-def predict(
-    run: Run,
-    files: Annotated[list[Path], typer.Argument(help="Films (PNG, JPEG, TIFF, DICOM) or folders.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path(
-        "predictions"
-    ),
-    stage: Annotated[str | None, typer.Option("--stage", help="Whose weights.")] = None,
-    device: Device = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Predict findings and the gaze density of films. Research use only."""
-    from .predict import NOTICE, list_films, predict_files
-    from .predictor import Predictor
-
-    predictor = Predictor.load(run, stage, device or "auto")
-    total = sum(1 for _ in list_films(files))
-    with show_progress("predict", total, show=not (quiet or as_json)) as step:
-        records, failures = predict_files(predictor, files, out, step=step)
-    if as_json:
-        echo_json({"notice": NOTICE, "films": records, "failures": failures})
-    elif not quiet:
-        typer.echo(f"{len(records)} film(s) predicted into {out}. {NOTICE}")
-    for failure in failures:
-        typer.echo(f"left out: {failure}", err=True)
-    if failures:
-        raise typer.Exit(1)
+app.command()(predict)
+app.command()(export)
 
 
 @app.command()
@@ -232,11 +207,16 @@ def init(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
-    """Check versions, foreign packages, threads, GPU and disk."""
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(help="A config whose data folders are to be looked for.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check versions, extras, threads, GPU, disk, data and foreign packages."""
     from .doctor import findings
 
-    rows = findings()
+    rows = findings(None if config is None else load_run(config, None, None, None))
     if as_json:
         echo_json(rows)
     else:
@@ -247,7 +227,7 @@ def doctor(as_json: Json = False) -> None:
 
 @config_app.command("check")
 def config_check(config: Config, overrides: Set = None) -> None:
-    """Check a config: keys, order of stages, losses, and, where data are there, globs and sites."""
+    """Check keys, stages and losses; where data are there: globs, sites, memory, time, disk."""
     from .plan import check_everything
 
     for line in check_everything(load_run(config, overrides, None, None)):
@@ -288,10 +268,10 @@ def config_show(
 
 @config_app.command("schema")
 def config_schema() -> None:
-    """Print the JSON schema of a config, for editors."""
-    from .config import RunConfig
+    """Print the JSON schema of a config file, for editors."""
+    from .schema import file_schema
 
-    echo_json(RunConfig.model_json_schema())
+    echo_json(file_schema())
 
 
 def _folder(config: "RunConfig", out: Path | None) -> Path:

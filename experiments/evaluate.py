@@ -27,8 +27,8 @@ from .ideal import ideal_scores
 from .identity import identity
 from .image_scores import MOST_NEGATIVES, ImageScorer, prediction_maps
 from .localisation_scores import localisation_tables, score_boxes
+from .prediction_config import TEMPERATURE
 from .predictions import StoredPredictions
-from .predictor import TEMPERATURE
 from .record import write_splits
 from .sensitivity import sensitivity_table
 from .summary import saliency_tables, write_tables

@@ -16,6 +16,7 @@ from saliency.network import Network
 from .build import build_cohorts, build_network, stage_cooperation
 from .check import check_against_cohort, check_config, not_built
 from .config import InitConfig, ModelConfig, RunConfig, StageConfig
+from .estimate import estimate_lines
 from .needs import needs_met, without_boxes, without_positives
 from .record import read_stage, stage_folder
 from .rounds import last_round, means_best_round
@@ -68,6 +69,7 @@ def check_everything(config: RunConfig) -> list[str]:
             f"stage {stage.name}: {row['images']} training images, {row['trained']} parameters "
             f"trained, {row['frozen']} frozen"
         )
+    lines += estimate_lines(config, cohort, Path("runs") / config.name)
     lines += [
         f"model {name}: attention sites {', '.join(_untrained(model, 1).sites) or 'none'}"
         for name, model in config.models.items()

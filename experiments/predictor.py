@@ -1,44 +1,42 @@
 """A finished stage as a function from a film to findings and a gaze density."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn.functional import interpolate
 
-from diagnosis.calibration import Temperature
 from diagnosis.class_activation import class_activation
 from diagnosis.losses import probabilities
 from diagnosis.metrics import FilmBoxes
 from eye_gaze_data.anatomy import AnatomySource
-from eye_gaze_data.batch import Batch, to_device
+from eye_gaze_data.batch import Batch, Sample, collate, to_device
 from eye_gaze_data.cohort import Pixels
 from eye_gaze_data.errors import StageError
-from eye_gaze_data.files import read_json
 from eye_gaze_data.geometry import (
     Frame,
     compose,
     film_frame,
+    fit_film,
     fit_frame,
     invert,
-    valid_pixels,
     warp_pixels,
 )
+from saliency.attention import AttentionContext
 from saliency.context import attention_context
 from saliency.density import density
-from saliency.network import Network, Outputs
+from saliency.network import Network, Outputs, Task
 
 from .anatomy_source import anatomy_source
 from .build import build_cohorts, build_network
-from .config import RunConfig, StageConfig
 from .devices import choose_device
-from .finished import DIAGNOSIS_TASKS, SALIENCY_TASKS, FinishedStage
+from .finished import FinishedStage
+from .prediction_config import PredictionConfig, prediction_config
 from .weights import hand_over, read_weights
-
-TEMPERATURE = "temperature.json"
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,11 @@ class Prediction:
             or above; None without a diagnosis task.
         covers: (height, width) of the grid that the evidence covers: the network grid, or what it
             was padded to.
-        logits: float64 (C,), what the probabilities are of; None without a diagnosis task.
+        logits: float64 (C,), what the network says before calibration; None without a diagnosis
+            task.
         detections: boxes in network pixels; None without a detection task.
+        attention: (K, h, w) named maps of the attention sites, not normalised; none unless asked
+            for.
     """
 
     frame: Frame
@@ -67,6 +68,7 @@ class Prediction:
     covers: tuple[int, int] | None = None
     logits: npt.NDArray[np.float64] | None = None
     detections: FilmBoxes | None = None
+    attention: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def activation(self) -> torch.Tensor | None:
@@ -76,35 +78,39 @@ class Prediction:
         return self.evidence[int(self.logits.argmax())][None]
 
 
+class Engine(Protocol):
+    """What runs a network: the network itself, or an exported graph of it."""
+
+    def __call__(self, image: torch.Tensor, task: Task, context: AttentionContext) -> Outputs:
+        """See ``Network.forward``."""
+
+
 class Predictor:
-    """Loads a stage of a run and predicts.
+    """A network as a function from films to findings and gaze.
 
     Args:
-        config: of the run.
-        stage: whose weights.
+        settings: how films are prepared and what the outputs mean.
         network: with the weights loaded, on the device.
-        classes: names of the logits.
-        exclusive: whether exactly one class holds.
         device: where the network is.
         anatomy: where organ masks come from; None if the network needs none.
-        temperature: calibrates the probabilities; None to leave them as the network has them.
+
+    Attributes:
+        engine: what computes the outputs; the network unless something else is set.
+        attention: keep the maps of the attention sites in each ``Prediction``.
     """
 
     def __init__(
         self,
-        config: RunConfig,
-        stage: StageConfig,
+        settings: PredictionConfig,
         network: Network,
-        classes: list[str],
         device: torch.device,
         *,
-        exclusive: bool,
         anatomy: AnatomySource | None = None,
-        temperature: Temperature | None = None,
     ) -> None:
-        self.config, self.stage, self.network = config, stage, network
-        self.classes, self.exclusive, self.device = classes, exclusive, device
-        self.anatomy, self.temperature = anatomy, temperature
+        self.settings, self.network, self.device = settings, network, device
+        self.anatomy = anatomy
+        self.engine: Engine = network
+        self.attention = False
 
     @classmethod
     def load(cls, run: Path, stage: str | None = None, device: str = "auto") -> Self:
@@ -124,52 +130,42 @@ class Predictor:
     @classmethod
     def of_stage(cls, finished: FinishedStage, device: str = "auto") -> Self:
         """The network of a finished stage, as ``load`` gives it."""
-        config, spec, classes = finished.config, finished.stage, finished.classes
-        network = build_network(config.models[spec.model], len(classes), config.seed)
-        hand_over(network, read_weights(finished.weights), {"": ""}, str(finished.weights))
+        config, spec = finished.config, finished.stage
         where = choose_device(device)
+        # What would be downloaded is overwritten at once.
+        model = config.models[spec.model].model_copy(update={"pretrained": False})
+        network = build_network(model, len(finished.classes), config.seed)
+        hand_over(network, read_weights(finished.weights), {"": ""}, str(finished.weights))
         network = network.to(where).eval()
         of_cohort = spec.anatomy is not None and spec.anatomy.source == "cohort"
         cohort = build_cohorts(config) if of_cohort else None
         anatomy = anatomy_source(config, spec, cohort, finished.run, device)
-        return cls(
-            config,
-            spec,
-            network,
-            classes,
-            where,
-            exclusive=finished.exclusive,
-            anatomy=anatomy,
-            temperature=stored_temperature(finished),
-        )
+        return cls(prediction_config(finished), network, where, anatomy=anatomy)
 
     @property
-    def has_saliency(self) -> bool:
-        """Whether the stage's task gives a gaze density."""
-        return self.stage.task in SALIENCY_TASKS
-
-    @property
-    def has_diagnosis(self) -> bool:
-        """Whether the stage's task gives findings."""
-        return self.stage.task in DIAGNOSIS_TASKS
+    def classes(self) -> list[str]:
+        """Names of the logits."""
+        return list(self.settings.classes)
 
     def predict_batch(self, batch: Batch) -> list[Prediction]:
         """One prediction a row."""
         batch = to_device(batch, self.device)
-        organs = self.stage.anatomy.organs if self.stage.anatomy else ()
+        settings = self.settings
         # Not inference mode: the activation differentiates the class head.
         with torch.no_grad():
-            context = attention_context(batch, organs)
-            outputs = self.network(batch["image"], self.stage.task, context)
+            context = attention_context(batch, settings.organs)
+            outputs = self.engine(batch["image"], settings.task, context)
             maps = logits = scores = evidence = None
-            if self.has_saliency:
+            if settings.has_saliency:
                 maps = density(outputs["saliency_logits"], batch["valid"]).cpu()
-            if self.has_diagnosis:
+            if settings.has_diagnosis:
                 logits = outputs["class_logits"].double().cpu().numpy()
                 scores = self._probabilities(logits)
-                evidence = self._evidence(outputs).cpu()
+                # An exported graph keeps no features.
+                evidence = self._evidence(outputs).cpu() if "features" in outputs else None
             boxes = _film_boxes(outputs["detections"]) if "detections" in outputs else None
         size = (int(batch["image"].shape[-2]), int(batch["image"].shape[-1]))
+        kept = outputs["attention"] if self.attention and "attention" in outputs else {}
         return [
             Prediction(
                 batch["frame"][row].double().cpu().numpy(),
@@ -180,17 +176,19 @@ class Predictor:
                 None if evidence is None else self._covered(size),
                 None if logits is None else logits[row],
                 None if boxes is None else boxes[row],
+                {name: value[row].cpu() for name, value in kept.items()},
             )
             for row in range(len(batch["image"]))
         ]
 
     def _probabilities(self, logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        if self.temperature is not None:
-            return self.temperature.probabilities(logits)
-        return probabilities(torch.from_numpy(logits), exclusive=self.exclusive).numpy()
+        if self.settings.temperatures is not None:
+            logits = logits / np.array(self.settings.temperatures)
+        found = probabilities(torch.from_numpy(logits), exclusive=self.settings.exclusive)
+        return np.asarray(found.numpy(), np.float64)
 
     def _evidence(self, outputs: Outputs) -> torch.Tensor:
-        features, head = outputs["features"], self.network.class_head(self.stage.task)
+        features, head = outputs["features"], self.network.class_head(self.settings.task)
         logits = outputs["class_logits"]
         maps = [
             class_activation(features["classifier"], features["pooled"], head, classes)
@@ -205,17 +203,42 @@ class Predictor:
         return height, width
 
     def _anatomy(self, pixels: Pixels, frame: Frame) -> torch.Tensor:
-        """Organ masks of a film from elsewhere, (1, M, H, W); NaN where they are not known."""
-        size = self.stage.data.image_size
+        """Organ masks of a film from elsewhere, (M, H, W); NaN where they are not known."""
+        size = self.settings.image_size
         if self.anatomy is None:
-            return torch.zeros(1, 0, *size)
+            return torch.zeros(0, *size)
         masks = torch.from_numpy(self.anatomy.of_film(pixels))
         unknown = masks.isnan().flatten(1).any(1)
         original, (height, width) = (int(pixels.shape[0]), int(pixels.shape[1])), masks.shape[1:]
         frame = film_frame(frame, original, (height, width))
         moved = warp_pixels(masks.nan_to_num(0.0), frame, size).clamp(0, 1)
         moved[unknown] = torch.nan
-        return moved[None]
+        return moved
+
+    def prepare(self, pixels: Pixels) -> Sample:
+        """A film on the network grid, as a row of a batch.
+
+        Args:
+            pixels: float32 (H0, W0) in [0, 1], any size.
+        """
+        settings, size = self.settings, self.settings.image_size
+        image, valid, frame = fit_film(pixels, size, settings.fit, settings.stride)
+        return {
+            "image": image,
+            "valid": valid,
+            "frame": torch.from_numpy(frame).float(),
+            "saliency": torch.full((1, *size), torch.nan),
+            "fixations": torch.full((1, *size), torch.nan),
+            "labels": torch.full((len(settings.classes),), torch.nan),
+            "anatomy": self._anatomy(pixels, frame),
+            "boxes": torch.zeros(0, 4),
+            "box_labels": torch.zeros(0, dtype=torch.int64),
+            "boxes_known": torch.tensor(False),
+            "index": torch.tensor(0),
+            "view": torch.tensor(0),
+            "image_id": "",
+            "patient_id": "",
+        }
 
     def predict(self, pixels: Pixels) -> Prediction:
         """Predict one film.
@@ -223,31 +246,7 @@ class Predictor:
         Args:
             pixels: float32 (H0, W0) in [0, 1], any size.
         """
-        size = self.stage.data.image_size
-        original = (int(pixels.shape[0]), int(pixels.shape[1]))
-        data = self.stage.data
-        frame = fit_frame(original, size, data.fit, data.stride)
-        valid = valid_pixels(original, frame, size)
-        mode = "nearest" if data.fit == "strided" else "bilinear"
-        image = warp_pixels(torch.from_numpy(pixels)[None], frame, size, mode=mode)
-        image = (image * valid).clamp(0, 1)
-        batch: Batch = {
-            "image": image[None],
-            "valid": valid[None],
-            "frame": torch.from_numpy(frame)[None].float(),
-            "saliency": torch.full((1, 1, *size), torch.nan),
-            "fixations": torch.full((1, 1, *size), torch.nan),
-            "labels": torch.full((1, len(self.classes)), torch.nan),
-            "anatomy": self._anatomy(pixels, frame),
-            "boxes": [torch.zeros(0, 4)],
-            "box_labels": [torch.zeros(0, dtype=torch.int64)],
-            "boxes_known": torch.tensor([False]),
-            "index": torch.tensor([0]),
-            "view": torch.tensor([0]),
-            "image_id": [""],
-            "patient_id": [""],
-        }
-        return self.predict_batch(batch)[0]
+        return self.predict_batch(collate([self.prepare(pixels)]))[0]
 
 
 def _film_boxes(detections: list[dict[str, torch.Tensor]]) -> list[FilmBoxes]:
@@ -256,18 +255,6 @@ def _film_boxes(detections: list[dict[str, torch.Tensor]]) -> list[FilmBoxes]:
         FilmBoxes(one["boxes"].astype(np.float64), one["labels"], one["scores"].astype(np.float64))
         for one in arrays
     ]
-
-
-def stored_temperature(finished: FinishedStage) -> Temperature | None:
-    """The temperature that the evaluation of these very weights fitted; None if there is none."""
-    folder = finished.run / "evaluate"
-    if not all((folder / name).is_file() for name in (TEMPERATURE, "metrics.json")):
-        return None
-    scored = read_json(folder / "metrics.json")
-    known = finished.weights_sha256, finished.stage.name
-    if (scored.get("weights_sha256"), scored.get("stage")) != known:
-        return None
-    return Temperature.load(folder / TEMPERATURE)
 
 
 def resample_density(

@@ -201,6 +201,28 @@ def valid_pixels(original: tuple[int, int], frame: Frame, size: tuple[int, int])
     return torch.from_numpy(_on_film(x, y, original))[None]
 
 
+def fit_film(
+    pixels: npt.NDArray[np.float32], size: tuple[int, int], fit: Fit = "pad", stride: int = 1
+) -> tuple[Tensor, Tensor, Frame]:
+    """A film on the network grid.
+
+    Args:
+        pixels: float32 (H0, W0) in [0, 1].
+        size: (height, width) of the grid.
+        fit: see ``fit_frame``.
+        stride: of the fit ``strided``.
+
+    Returns:
+        the image float32 (1, H, W), where it is film, bool (1, H, W), and the frame.
+    """
+    original = (int(pixels.shape[0]), int(pixels.shape[1]))
+    frame = fit_frame(original, size, fit, stride)
+    valid = valid_pixels(original, frame, size)
+    mode = "nearest" if fit == "strided" else "bilinear"
+    image = warp_pixels(torch.from_numpy(pixels)[None], frame, size, mode=mode)
+    return (image * valid).clamp(0, 1), valid, frame
+
+
 def grid_centres(back: Frame, size: tuple[int, int]) -> tuple[Frame, Frame]:
     """The centres of all grid pixels after the map ``back``, as two arrays (H, W)."""
     rows, columns = (np.arange(length) + 0.5 for length in size)

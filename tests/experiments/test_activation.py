@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 from diagnosis.class_activation import class_activation
 from experiments.build import build_cohorts
 from experiments.evaluate import evaluate
+from experiments.finished import FinishedStage
 from experiments.load import load_config, parse_config
 from experiments.predictor import Predictor, grid_of, resample_density
 from experiments.report import write_report
@@ -94,14 +95,15 @@ def test_a_stage_that_only_classifies_is_scored_by_its_evidence(padded: Path) ->
     assert rows["class_activation"]["cc"]["undefined"] == int(table["activation_cc"].isna().sum())
     assert read_json(padded / "evaluate" / "metrics.json")["stage"] == "classify"
     predictor = Predictor.load(padded, device="cpu")
-    cohort = build_cohorts(predictor.config)
+    finished = FinishedStage.load(padded)
+    cohort = build_cohorts(finished.config)
     row = int(table.loc[table["activation_cc"].notna(), "index"].iloc[0])
     prediction = predictor.predict(cohort.images(row))
     frame, size = grid_of(cohort.size_of(row), 64)
     evidence = resample_density(prediction, frame, size, "activation")
     assert evidence.sum() == pytest.approx(1)
     gaze = cohort.gaze.of(row) if cohort.gaze else None
-    dataset = stage_dataset(predictor.config, predictor.stage, cohort)
+    dataset = stage_dataset(finished.config, finished.stage, cohort)
     assert gaze is not None
     truth = dataset.density(row, gaze, frame, np.ones(size, bool))
     assert truth is not None
@@ -114,7 +116,8 @@ def test_a_stage_that_only_classifies_is_scored_by_its_evidence(padded: Path) ->
 
 def test_evidence_of_zero_is_undefined_and_not_a_score(padded: Path) -> None:
     predictor = Predictor.load(padded, device="cpu")
-    cohort = build_cohorts(predictor.config)
+    finished = FinishedStage.load(padded)
+    cohort = build_cohorts(finished.config)
     head = predictor.network.class_head("classify")
     assert isinstance(head, torch.nn.Linear)
     with torch.no_grad():

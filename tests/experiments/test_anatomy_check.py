@@ -144,7 +144,9 @@ def test_masks_that_cannot_be_learned_from_are_named() -> None:
         DataError, match=f"'{first}'.*'left_lung' must lie in .0, 1.*found .0, 255."
     ):
         check(lambda _, masks: masks * np.float32(255))
-    with pytest.raises(ConfigError, match=f"'{first}': its film has .64, 64. .* masks have .64, 32."):
+    with pytest.raises(
+        ConfigError, match=f"'{first}': its film has .64, 64. .* masks have .64, 32."
+    ):
         check(lambda _, masks: masks[:, :, ::2])
 
 

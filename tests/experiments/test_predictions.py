@@ -11,13 +11,9 @@ import pytest
 from experiments.build import build_cohorts
 from experiments.evaluate import evaluate
 from experiments.finished import FinishedStage
+from experiments.prediction_config import stored_temperature
 from experiments.predictions import KEY, StoredPredictions
-from experiments.predictor import (
-    Prediction,
-    Predictor,
-    resample_density,
-    stored_temperature,
-)
+from experiments.predictor import Prediction, Predictor, resample_density
 from eye_gaze_data.errors import ConfigError, DataError
 from eye_gaze_data.files import read_json, write_json
 from eye_gaze_data.geometry import fit_frame
@@ -150,6 +146,6 @@ def test_the_temperature_is_used_with_its_own_weights_only(run: Path) -> None:
     metrics = read_json(run / "evaluate" / "metrics.json")
     write_json(run / "evaluate" / "metrics.json", metrics | {"weights_sha256": "other"})
     assert stored_temperature(finished) is None
-    assert Predictor.load(run).temperature is None
+    assert Predictor.load(run).settings.temperatures is None
     (run / "evaluate" / "metrics.json").unlink()
     assert stored_temperature(finished) is None

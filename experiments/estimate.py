@@ -1,0 +1,258 @@
+"""What a run will need, before it starts: memory, time an epoch, disk. Estimates, and said so.
+
+The network of each stage runs one step on the ``meta`` device, which has shapes and no numbers:
+what autograd keeps for the backward pass is counted to the byte, the work to the operation. Time is
+work over the speed of this machine's matrix product, at efficiencies that training steps reach.
+"""
+
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from eye_gaze_data.cohort import Cohort
+from eye_gaze_data.errors import GazedxError
+from saliency.attention import AttentionContext
+from saliency.module import hold_frozen
+from saliency.network import Network
+
+from .build import build_network
+from .config import ModelConfig, RunConfig, StageConfig
+from .stage_data import stage_classes
+from .weights import freeze
+
+# Of the matrix product's speed, on two cores: small networks 5 to 11 %, full-size ones 45 to 52 %.
+EFFICIENCY = (0.05, 0.6)
+_MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One training step.
+
+    Attributes:
+        films: rows of the batch, views counted each.
+        weights: bytes of parameters and buffers.
+        trained: bytes of the parameters that train; gradients are as large.
+        saved: bytes of activations that the backward pass needs.
+        operations: floating-point operations, forward and backward.
+        forward: of them, forward.
+    """
+
+    films: int
+    weights: int
+    trained: int
+    saved: int
+    operations: int
+    forward: int
+
+    def memory(self, optimiser: str) -> int:
+        """Bytes that stand at once, at least: weights, gradients, moments, activations."""
+        return self.weights + (1 + _MOMENTS[optimiser]) * self.trained + self.saved
+
+
+def step_cost(network: Network, stage: StageConfig, device: str = "meta") -> StepCost:
+    """The cost of a step of a stage.
+
+    Args:
+        network: of the stage; it is moved to ``device``.
+        stage: what trains on what.
+        device: ``meta`` computes nothing; on another the same is counted of a real step.
+
+    Raises:
+        RuntimeError: if the network looks at numbers, which ``meta`` has none of.
+    """
+    freeze(network, stage.train, stage.name)
+    network = network.to(device).train()
+    hold_frozen(network)
+    views = len(stage.data.training_views())
+    films, size = stage.batch_size * views, stage.data.image_size
+    image = torch.rand(films, network.in_channels, *size, device=device)
+    organs = stage.anatomy.organs if stage.anatomy else ()
+    context = AttentionContext(
+        valid=torch.ones(films, 1, *size, dtype=torch.bool, device=device),
+        anatomy=torch.rand(films, len(organs), *size, device=device) if organs else None,
+        organs=organs,
+    )
+    own = [*network.parameters(), *network.buffers(), image]
+    kept = _Kept({value.untyped_storage().data_ptr() for value in own} - {0}, own)
+    with FlopCounterMode(display=False) as counter:
+        with saved_tensors_hooks(kept.pack, lambda value: value):
+            outputs = list(_outputs(network, stage, image, context))
+            forward = counter.get_total_flops()
+        total = torch.stack([value.float().sum() for value in outputs]).sum()
+        if total.requires_grad:
+            total.backward()
+    trained = [p for p in network.parameters() if p.requires_grad]
+    return StepCost(
+        films=films,
+        weights=_bytes([*network.parameters(), *network.buffers()]),
+        trained=_bytes(trained),
+        saved=kept.total,
+        operations=counter.get_total_flops(),
+        forward=forward,
+    )
+
+
+def estimate_lines(config: RunConfig, cohort: Cohort, folder: Path) -> list[str]:
+    """What ``gazedx config check`` says of each stage, and of the disk.
+
+    Args:
+        config: of the run.
+        cohort: its data.
+        folder: of the run; it need not exist.
+    """
+    lines, disk = [], 0
+    speed = matmul_speed(config.trainer.device)
+    memory, where = _memory(config.trainer.device)
+    for stage in config.stages:
+        model = config.models[stage.model]
+        if not model.built:
+            continue
+        classes, _ = stage_classes(stage, cohort)
+        fresh = model.model_copy(update={"pretrained": False})
+        try:
+            cost = step_cost(_shapes_of(fresh, len(classes)), stage)
+        except (RuntimeError, NotImplementedError, ValueError, KeyError, GazedxError) as error:
+            lines.append(f"stage {stage.name}: not estimated ({str(error).splitlines()[0][:120]})")
+            continue
+        lines.append(_stage_line(config, stage, cost, cohort, speed))
+        need = cost.memory(stage.optimiser.name)
+        if need > memory:
+            lines.append(
+                f"warning: stage {stage.name} needs at least {_size(need)}, {where} has "
+                f"{_size(memory)}; lower batch_size, or set checkpointing in the model"
+            )
+        # Best, handed over, and a checkpoint with the moments.
+        disk += 3 * cost.weights + _MOMENTS[stage.optimiser.name] * cost.trained
+    return [*lines, *_disk_lines(config, cohort, disk, folder)]
+
+
+def matmul_speed(device: str = "auto") -> float:
+    """Operations a second of a float32 matrix product here, the best of a few."""
+    cuda = device != "cpu" and torch.cuda.is_available()
+    side = 4096 if cuda else 768
+    one = torch.rand(side, side, device="cuda" if cuda else "cpu")
+    best = math.inf
+    for _ in range(10):
+        begun = time.perf_counter()
+        one @ one
+        if cuda:
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - begun)
+    return 2 * side**3 / best
+
+
+def _shapes_of(model: ModelConfig, classes: int) -> Network:
+    """The network without numbers: filling 60 million weights takes longer than the estimate."""
+    try:
+        with torch.device("meta"):
+            return build_network(model, classes, seed=0)
+    except (RuntimeError, NotImplementedError):
+        # Some of timm's networks compute their own settings by tensors.
+        return build_network(model, classes, seed=0)
+
+
+class _Kept:
+    """Counts the storages that autograd keeps, each once, those of others left out."""
+
+    def __init__(self, others: set[int], own: list[Tensor]) -> None:
+        self.others, self.own = others, {id(value) for value in own}
+        self.storages: dict[int, torch.UntypedStorage] = {}
+
+    def pack(self, value: Tensor) -> Tensor:
+        """A hook of autograd."""
+        storage = value.untyped_storage()
+        base = value._base if value._base is not None else value
+        if id(base) not in self.own and storage.data_ptr() not in self.others:
+            # The storage itself is held, so that its place is not given to another.
+            self.storages[storage._cdata] = storage
+        return value
+
+    @property
+    def total(self) -> int:
+        """Bytes."""
+        return sum(storage.nbytes() for storage in self.storages.values())
+
+
+def _outputs(
+    network: Network, stage: StageConfig, image: Tensor, context: AttentionContext
+) -> Iterator[Tensor]:
+    """What the stage's losses start from."""
+    if stage.task == "contrast":
+        yield network.encode(image, stage.contrast.encoder, context).mean((2, 3))
+        return
+    outputs = network(image, stage.task, context)
+    for name in ("class_logits", "saliency_logits", "anatomy_logits"):
+        if name in outputs:
+            yield outputs[name]
+
+
+def _stage_line(
+    config: RunConfig, stage: StageConfig, cost: StepCost, cohort: Cohort, speed: float
+) -> str:
+    films = {
+        split: sum(cohort.rows_of(split, [name]).size for name in stage.data.cohorts)
+        for split in (stage.data.train, stage.data.valid)
+    }
+    share = max(1, config.trainer.devices * config.trainer.nodes)
+    steps = math.ceil(films[stage.data.train] / (stage.batch_size * share))
+    checks = math.ceil(films[stage.data.valid] / stage.batch_size)
+    work = steps * cost.operations + checks * cost.forward
+    slow, quick = (work / (speed * efficiency) for efficiency in EFFICIENCY)
+    return (
+        f"stage {stage.name}: at least {_size(cost.memory(stage.optimiser.name))} of memory "
+        f"({_size(cost.saved)} of it activations of {cost.films} films), "
+        f"{cost.operations / 1e9:.3g} GFLOP a step, about {_duration(quick)} to {_duration(slow)} "
+        f"an epoch here ({EFFICIENCY[0]:.0%} to {EFFICIENCY[1]:.0%} of {speed / 1e9:.0f} GFLOP/s; "
+        "reading files comes on top)"
+    )
+
+
+def _disk_lines(config: RunConfig, cohort: Cohort, weights: int, folder: Path) -> list[str]:
+    names = list(config.evaluate.cohorts or config.cohorts)
+    scored = cohort.rows_of(config.evaluate.split, names).size
+    stage = config.stage(config.evaluate.stage) if config.evaluate.stage else config.stages[-1]
+    need = weights + scored * 4 * int(np.prod(stage.data.image_size))
+    free = free_space(folder)
+    line = f"disk: about {_size(need)} for the run, {_size(free)} free"
+    if need > free:
+        return [line, f"warning: {folder}: not enough space; choose another --out"]
+    return [line]
+
+
+def free_space(folder: Path) -> int:
+    """Bytes free where a folder is, or will be."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def _memory(device: str) -> tuple[int, str]:
+    if device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.get_device_properties(0).total_memory, "the GPU"
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "this machine"
+
+
+def _bytes(values: list[nn.Parameter] | list[Tensor] | list[Tensor | nn.Parameter]) -> int:
+    return sum(value.numel() * value.element_size() for value in values)
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:.3g} GiB" if count >= 2**30 else f"{count / 2**20:.3g} MiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

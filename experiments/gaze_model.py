@@ -1,0 +1,226 @@
+"""A trained network as one object that other programs load: weights, and all they need beside them.
+
+``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` are huggingface-hub's: safetensors, a
+``config.json`` and a model card. A local folder is loaded without any network.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self, TypedDict
+
+import torch
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from jaxtyping import Bool, Float
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+from diagnosis.losses import probabilities
+from eye_gaze_data.anatomy import OnesAnatomy, UnknownAnatomy
+from eye_gaze_data.errors import ConfigError, StageError
+from saliency.attention import AttentionContext
+from saliency.density import density
+from saliency.network import Outputs
+
+from .build import build_network
+from .config import ModelConfig
+from .finished import FinishedStage
+from .model_card import model_card, model_facts
+from .prediction_config import PredictionConfig, prediction_config
+from .predictor import Predictor, choose_device
+from .weights import hand_over, read_weights
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+class GazeOutputs(TypedDict, total=False):
+    """What a shared model gives; a key is there if its task has it.
+
+    Attributes:
+        class_logits: (B, C), before calibration.
+        probabilities: (B, C), calibrated if the model has temperatures.
+        saliency_logits: (B, 1, H, W).
+        density: (B, 1, H, W), sums to 1 over the film.
+    """
+
+    class_logits: Tensor
+    probabilities: Tensor
+    saliency_logits: Tensor
+    density: Tensor
+
+
+class GazeModel(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="gazedx",
+    pipeline_tag="image-classification",
+    tags=["chest-x-ray", "eye-gaze", "saliency", "research-only"],
+):
+    """A network with its prediction config.
+
+    Args:
+        network: a model's config, as under ``models`` of a run.
+        settings: fields of a ``PredictionConfig``.
+        facts: what the model card states, see ``model_facts``.
+
+    Raises:
+        ConfigError: if its task gives neither findings nor gaze.
+    """
+
+    def __init__(
+        self,
+        network: dict[str, Any],
+        settings: dict[str, Any],
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        # The weights follow: nothing is to be downloaded when the model is built again.
+        fresh = {name: False if name == "pretrained" else v for name, v in network.items()}
+        config: Any = TypeAdapter(ModelConfig).validate_python(fresh)
+        self.settings = PredictionConfig.model_validate(settings)
+        self.facts: dict[str, Any] = dict(facts or {})
+        if not (self.settings.has_diagnosis or self.settings.has_saliency):
+            raise ConfigError(
+                f"task '{self.settings.task}' gives neither findings nor gaze to share; choose "
+                "another --stage"
+            )
+        self._hub_mixin_config = {
+            "network": config.model_dump(mode="json"),
+            "settings": self.settings.model_dump(mode="json"),
+            "facts": self.facts,
+        }
+        self.network = build_network(config, len(self.settings.classes), seed=0)
+        given = self.settings.temperatures or (1.0,) * len(self.settings.classes)
+        self.register_buffer("temperatures", torch.tensor(given), persistent=False)
+        self.temperatures: Tensor
+
+    @classmethod
+    def of_stage(cls, finished: FinishedStage) -> Self:
+        """The model of a finished stage, with the facts of its run."""
+        model = cls(
+            network=finished.config.models[finished.stage.model].model_dump(mode="json"),
+            settings=prediction_config(finished).model_dump(mode="json"),
+            facts=model_facts(finished),
+        )
+        hand_over(model.network, read_weights(finished.weights), {"": ""}, str(finished.weights))
+        return model.eval()
+
+    @property
+    def network_config(self) -> dict[str, Any]:
+        """What the network is built from."""
+        config: dict[str, Any] = self._hub_mixin_config["network"]
+        return config
+
+    @property
+    def pathologies(self) -> list[str]:
+        """Names of the classes, in the order of the logits."""
+        return list(self.settings.classes)
+
+    def forward(
+        self,
+        image: Float[Tensor, "b 1 h w"],
+        valid: Bool[Tensor, "b 1 h w"] | None = None,
+        anatomy: Float[Tensor, "b m h w"] | None = None,
+    ) -> GazeOutputs:
+        """All that the model's task gives.
+
+        Args:
+            image: grey level in [0, 1] at ``settings.image_size``, prepared as ``fit_film`` does.
+            valid: film, not padding; all of it if None.
+            anatomy: organ masks in the order of ``settings.organs``, NaN where not known; those
+                that the run would give a film from elsewhere if None.
+        """
+        if valid is None:
+            valid = torch.ones_like(image, dtype=torch.bool)
+        if anatomy is None and self.settings.organs:
+            shape = (len(image), len(self.settings.organs), *image.shape[-2:])
+            anatomy = image.new_full(shape, 1.0 if self.settings.anatomy == "ones" else torch.nan)
+        context = AttentionContext(valid=valid, anatomy=anatomy, organs=self.settings.organs)
+        given: Outputs = self.network(image, self.settings.task, context)
+        outputs: GazeOutputs = {}
+        if self.settings.has_diagnosis:
+            logits = given["class_logits"]
+            outputs["class_logits"] = logits
+            outputs["probabilities"] = probabilities(
+                logits / self.temperatures, exclusive=self.settings.exclusive
+            )
+        if self.settings.has_saliency:
+            outputs["saliency_logits"] = given["saliency_logits"]
+            outputs["density"] = density(given["saliency_logits"], valid)
+        return outputs
+
+    def predictor(self, device: str = "auto") -> Predictor:
+        """The model as a function of films of any size.
+
+        Raises:
+            ConfigError: if the model needs the organ masks of another stage of its run.
+        """
+        settings, anatomy = self.settings, None
+        if settings.anatomy == "stage":
+            raise ConfigError(
+                "the model reads organ masks that another stage of its run predicts; use the run "
+                "folder, or call the model with 'anatomy'"
+            )
+        if settings.organs:
+            kind = OnesAnatomy if settings.anatomy == "ones" else UnknownAnatomy
+            anatomy = kind(settings.organs)
+        where = choose_device(device)
+        return Predictor(settings, self.network.to(where).eval(), where, anatomy=anatomy)
+
+    def generate_model_card(self, *args: object, **kwargs: object) -> ModelCard:
+        """The card of ``model_facts``; the mixin calls this when it saves."""
+        del args, kwargs
+        return ModelCard(model_card(self.settings, self.facts))
+
+    @classmethod
+    def _from_pretrained(  # type: ignore[override]
+        cls,
+        *,
+        model_id: str,
+        map_location: str = "cpu",
+        **options: Any,  # noqa: ANN401
+    ) -> Self:
+        """The mixin's own, but strict, without its print, and with errors that help."""
+        missing = [name for name in ("network", "settings") if name not in options]
+        if missing:
+            raise ConfigError(f"{model_id}: no {CONFIG} with {', '.join(missing)}: no gazedx model")
+        if not Path(model_id).is_dir():
+            return super()._from_pretrained(  # type: ignore[no-any-return]
+                model_id=model_id, map_location=map_location, **{**options, "strict": True}
+            )
+        own = {name: options[name] for name in ("network", "settings", "facts") if name in options}
+        model, path = cls(**own), Path(model_id) / WEIGHTS
+        taken = hand_over(model, read_weights(path), {"": ""}, str(path))
+        if taken.fresh:
+            raise StageError(f"{path}: expected all tensors of the network, {_first(taken.fresh)}")
+        return model.to(map_location).eval()
+
+
+def _first(names: Sequence[str]) -> str:
+    return f"{len(names)} are missing, '{names[0]}' first"
+
+
+def load_model(path: Path, stage: str | None = None) -> GazeModel:
+    """The model of a run folder, or of a folder that ``save_pretrained`` wrote.
+
+    Raises:
+        ConfigError: if the folder is neither, or has no such stage.
+        StageError: if the stage is not finished, or weights do not fit.
+    """
+    if not _is_shared(path):
+        return GazeModel.of_stage(FinishedStage.load(path, stage))
+    if stage is not None:
+        raise ConfigError(f"{path}: an exported model has no stages; leave out --stage")
+    model: GazeModel = GazeModel.from_pretrained(path)
+    return model
+
+
+def open_predictor(path: Path, stage: str | None = None, device: str = "auto") -> Predictor:
+    """The predictor of such a folder; of a run's stage, its own source of organ masks too."""
+    if _is_shared(path):
+        return load_model(path, stage).predictor(device)
+    return Predictor.load(path, stage, device)
+
+
+def _is_shared(path: Path) -> bool:
+    return (path / CONFIG).is_file() and not (path / "config.yaml").is_file()
