@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -120,7 +121,7 @@ class MaskFolder:
             for row in rows:
                 found[str(row)] = segment(row)
                 step()
-            write_atomic(self._path(start), partial(np.savez_compressed, **found))
+            write_atomic(self._path(start), partial(_save, found))
             written += len(rows)
         return written
 
@@ -143,6 +144,10 @@ class MaskFolder:
 
     def _path(self, row: int) -> Path:
         return self.folder / f"{row // SHARD:05d}.npz"
+
+
+def _save(found: Mapping[str, Levels], file: BinaryIO) -> None:
+    np.savez_compressed(file, **found)  # type: ignore[arg-type] # rows are no names of options
 
 
 class SegmentedAnatomy:

@@ -100,8 +100,9 @@ def test_views_fit_and_mix_of_a_segment_stage() -> None:
 
 
 def test_a_source_says_what_goes_with_it() -> None:
-    for anatomy in ({"source": "stage"}, {"source": "ones", "stage": "anatomy"}):
-        anatomy |= {"organs": CLASSIFIER["organs"]}
+    wrong: list[dict[str, Any]] = [{"source": "stage"}, {"source": "ones", "stage": "anatomy"}]
+    for fields in wrong:
+        anatomy = {"organs": CLASSIFIER["organs"]} | fields
         refused(
             anatomy_config(segment_stage(), joint_stage(anatomy=anatomy)),
             "expected anatomy.stage with source 'stage' and only there",

@@ -83,10 +83,10 @@ def test_a_film_has_the_same_masks_in_the_cohort_and_from_elsewhere(finished: Pa
     cohort = build_cohorts(config)
     source = predictor.anatomy
     assert source is not None
-    assert source.organs == tuple(CLASSIFIER["organs"])  # type: ignore[arg-type]
+    assert source.organs == tuple(CLASSIFIER["organs"])
     row = int(cohort.rows_of("test")[0])
     film = cohort.images(row)
-    np.testing.assert_array_equal(source(row, film.shape), source.of_film(film))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(source(row, film.shape), source.of_film(film))
     dataset = stage_dataset(config, predictor.stage, cohort, source)
     batch = collate([dataset[0, row]])
     # By hand: the film on the segmenter's grid, through the network, planes in the stage's order.
@@ -124,7 +124,7 @@ def test_prediction_listens_to_the_segmenter(finished: Path, tmp_path: Path) -> 
     # The cohort is not needed for films from elsewhere: neither are its masks.
     shutil.rmtree(folder / "01-anatomy" / "masks")
     again = Predictor.load(folder, device="cpu").predict(film)
-    np.testing.assert_array_equal(again.probabilities, before.probabilities)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(again.probabilities, before.probabilities)
 
 
 def test_evaluation_report_and_lost_masks(finished: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from eye_gaze_data.errors import DataError
 from eye_gaze_data.files import read_json, sha256_of_file
 from saliency.network import Network, Outputs
 
-KEY = {"weights_sha256": "abc", "data": {"films": "def"}}
+KEY: dict[str, object] = {"weights_sha256": "abc", "data": {"films": "def"}}
 
 
 class Threshold(Network):
@@ -85,8 +85,8 @@ def test_masks_are_written_once_and_again_for_another_model(
     assert folder.ensure(KEY, 7, segment) == 3
     assert asked[7:] == [3, 4, 5]
     assert {name: sha256_of_file(folder.folder / name) for name in names} == before
-    for changed in ({"weights_sha256": "other"}, {"data": {"films": "other"}}):
-        assert folder.ensure(KEY | changed, 7, segment) == 7
+    for name, value in {"weights_sha256": "other", "data": {"films": "other"}}.items():
+        assert folder.ensure({**KEY, name: value}, 7, segment) == 7
 
 
 def test_a_kill_between_parts_costs_one_part(
