@@ -140,8 +140,7 @@ def config_tree(config: RunConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude={"name", "cohorts", "models", "evaluate"})
 
 
-# More workers than cores is what is tried here.
-@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
+@pytest.mark.filterwarnings("ignore:.*worker processes in total")
 @pytest.mark.parametrize("workers", [1, 3])
 def test_results_do_not_depend_on_workers(workers: int, tmp_path: Path) -> None:
     alone = trained(config_of("joint", epochs=2), tmp_path / "0")
