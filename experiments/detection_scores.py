@@ -22,6 +22,7 @@ from eye_gaze_data.files import write_text
 from eye_gaze_data.geometry import invert, map_boxes
 from saliency.metrics import bootstrap_statistic
 
+from .config import EvaluateConfig
 from .finished import FinishedStage
 from .predictions import StoredPredictions
 from .predictor import Prediction
@@ -79,7 +80,6 @@ def detection_tables(
         table: ``per_image.csv``.
     """
     config, classes = finished.config, finished.classes
-    draws = {"resamples": config.evaluate.resamples, "seed": config.seed}
     found, written = {}, []
     for group, part in table.groupby("group", sort=False):
         known = part[part["n_boxes"].notna()]
@@ -94,7 +94,13 @@ def detection_tables(
             "n_images": len(known),
             "n_patients": len(set(patients)),
             "n_without_list": len(part) - len(known),
-            **_scores(match_boxes(guessed, true, len(classes)), classes, patients, draws),
+            **_scores(
+                match_boxes(guessed, true, len(classes)),
+                classes,
+                patients,
+                config.evaluate,
+                config.seed,
+            ),
             "truth_sha256": _hash_of(names, true, classes),
         }
         written += [_as_frame(names, films, classes) for films in (true, guessed)]
@@ -116,15 +122,22 @@ def read_matches(evaluate: Path, images: Sequence[str], classes: Sequence[str]) 
 
 
 def _scores(
-    matches: list[Matches], classes: list[str], patients: list[str], draws: dict[str, int]
+    matches: list[Matches],
+    classes: list[str],
+    patients: list[str],
+    settings: EvaluateConfig,
+    seed: int,
 ) -> dict[str, Any]:
     def interval(parts: list[Matches], thresholds: slice) -> dict[str, float]:
         one = bootstrap_statistic(
-            lambda weights: mean_average_precision(parts, weights, thresholds), patients, **draws
+            lambda weights: mean_average_precision(parts, weights, thresholds),
+            patients,
+            resamples=settings.resamples,
+            seed=seed,
         )
         return {"value": one.value, "low": one.low, "high": one.high}
 
-    each = {
+    each: dict[str, dict[str, Any]] = {
         name: {metric: interval([part], levels) for metric, levels in THRESHOLDS.items()}
         | {"n_boxes": int(part.true.sum()), "n_images": int((part.true > 0).sum())}
         for name, part in zip(classes, matches, strict=True)

@@ -195,7 +195,8 @@ def _write(path: Path, prediction: Prediction, *, maps: bool) -> None:
         values["logits"] = prediction.logits
     if prediction.detections is not None:
         found = prediction.detections
-        values |= {"boxes": found.boxes, "box_labels": found.labels, "box_scores": found.scores}
+        values |= {"boxes": found.boxes, "box_labels": found.labels}
+        values["box_scores"] = np.array(found.scores)
     write_atomic(path, lambda file: np.savez(file, **values))  # type: ignore[arg-type]
 
 

@@ -168,8 +168,8 @@ def test_boxes_come_back_in_original_pixels_without_the_padding() -> None:
     found = original_boxes(prediction, (100, 200))
     assert found is not None
     # The second is cut at the film's edge, the third lies on padding.
-    assert_allclose(found.boxes, [[50, 12.5, 100, 62.5], [0, 0, 25, 25]])
-    assert_allclose(found.scores, [0.9, 0.85])
+    assert_allclose(found.boxes, np.array([[50.0, 12.5, 100, 62.5], [0, 0, 25, 25]]))
+    assert_allclose(np.array(found.scores), np.array([0.9, 0.85]))
     assert original_boxes(replace(prediction, detections=None), (100, 200)) is None
 
 
