@@ -248,12 +248,12 @@ def _compare(
         # Films without a complete list have no number of boxes.
         films = images[own & images["n_boxes"].notna().to_numpy()]
         names, classes = films["image_id"].tolist(), list(one.runs[0].detection[group]["classes"])
-        boxes = [
+        first, second = (
             [read_matches(run.path / "evaluate", names, classes) for run in each.runs]
             for each in (one, other)
-        ]
-        patients = films["patient_id"].tolist()
-        found += compare_boxes(*boxes, patients, resamples=resamples, seed=seed)
+        )
+        owners = films["patient_id"].tolist()
+        found += compare_boxes(first, second, owners, resamples=resamples, seed=seed)
     return [replace(pair, first=one.name, second=other.name) for pair in found]
 
 

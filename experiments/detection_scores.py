@@ -120,19 +120,26 @@ def _scores(
 ) -> dict[str, Any]:
     def interval(parts: list[Matches], thresholds: slice) -> dict[str, float]:
         one = bootstrap_statistic(
-            lambda weights: mean_average_precision(parts, weights, thresholds), patients, **draws
+            lambda weights: mean_average_precision(parts, weights, thresholds),
+            patients,
+            resamples=draws["resamples"],
+            seed=draws["seed"],
         )
         return {"value": one.value, "low": one.low, "high": one.high}
 
+    boxes = [int(part.true.sum()) for part in matches]
     each = {
-        name: {metric: interval([part], levels) for metric, levels in THRESHOLDS.items()}
-        | {"n_boxes": int(part.true.sum()), "n_images": int((part.true > 0).sum())}
+        name: {
+            **{metric: interval([part], levels) for metric, levels in THRESHOLDS.items()},
+            "n_boxes": int(part.true.sum()),
+            "n_images": int((part.true > 0).sum()),
+        }
         for name, part in zip(classes, matches, strict=True)
     }
     whole = {metric: interval(matches, levels) for metric, levels in THRESHOLDS.items()}
     return {
-        "n_boxes": sum(one["n_boxes"] for one in each.values()),
-        "n_classes": sum(one["n_boxes"] > 0 for one in each.values()),
+        "n_boxes": sum(boxes),
+        "n_classes": sum(number > 0 for number in boxes),
         **whole,
         "classes": each,
     }

@@ -195,14 +195,16 @@ def _write(path: Path, prediction: Prediction, *, maps: bool) -> None:
         values["logits"] = prediction.logits
     if prediction.detections is not None:
         found = prediction.detections
-        values |= {"boxes": found.boxes, "box_labels": found.labels, "box_scores": found.scores}
+        values |= {"boxes": found.boxes, "box_labels": found.labels}
+        if found.scores is not None:
+            values["box_scores"] = found.scores
     write_atomic(path, lambda file: np.savez(file, **values))  # type: ignore[arg-type]
 
 
 def _boxes(arrays: dict[str, npt.NDArray[Any]]) -> FilmBoxes | None:
     if "boxes" not in arrays:
         return None
-    return FilmBoxes(arrays["boxes"], arrays["box_labels"], arrays["box_scores"])
+    return FilmBoxes(arrays["boxes"], arrays["box_labels"], arrays.get("box_scores"))
 
 
 def _stamp(path: str) -> list[int]:

@@ -120,7 +120,10 @@ class MaskFolder:
             for row in rows:
                 found[str(row)] = segment(row)
                 step()
-            write_atomic(self._path(start), partial(np.savez_compressed, **found))
+            write_atomic(
+                self._path(start),
+                partial(np.savez_compressed, **found),  # type: ignore[arg-type]
+            )
             written += len(rows)
         return written
 

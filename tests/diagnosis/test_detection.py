@@ -123,7 +123,7 @@ def test_class_maps_are_the_best_anchors_probability_in_each_cell() -> None:
     assert found.class_maps is not None
     sizes = [(16, 16), (8, 8), (4, 4), (2, 2)]
     assert [tuple(m.shape) for m in found.class_maps] == [(1, 2, *size) for size in sizes]
-    logits = network.detector.parts.head(levels)["cls_logits"][0].sigmoid()  # type: ignore[operator]
+    logits = network.detector.parts.head(levels)["cls_logits"][0].sigmoid()
     start = 0
     for part, (height, width) in zip(found.class_maps, sizes, strict=True):
         cells = logits[start : start + height * width * 9].view(height, width, 9, 2)

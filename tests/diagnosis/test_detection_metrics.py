@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from numpy.testing import assert_allclose
@@ -35,15 +36,15 @@ def drawn(seed: int, films: int = 30) -> tuple[list[FilmBoxes], list[FilmBoxes]]
     """Predictions near the truth and beside it; class 3 is never true."""
     rng = np.random.default_rng(seed)
 
-    def some(n: int) -> np.ndarray:  # type: ignore[type-arg]
+    def some(n: int) -> npt.NDArray[np.float64]:
         low = rng.uniform(0, 50, (n, 2))
         return np.concatenate([low, low + rng.uniform(6, 40, (n, 2))], 1)
 
     predicted, true = [], []
     for _ in range(films):
-        truth = some(rng.integers(0, 5))
+        truth = some(int(rng.integers(0, 5)))
         kinds = rng.integers(0, 3, len(truth))
-        near, astray = truth + rng.uniform(-3, 3, truth.shape), some(rng.integers(0, 30))
+        near, astray = truth + rng.uniform(-3, 3, truth.shape), some(int(rng.integers(0, 30)))
         boxes = np.concatenate([near, near + rng.uniform(-1, 1, near.shape), astray])
         labels = np.concatenate([kinds, kinds, rng.integers(0, 4, len(astray))])
         # As single floats, the precision of the peer's input.

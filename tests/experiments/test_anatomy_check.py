@@ -100,8 +100,8 @@ def test_views_fit_and_mix_of_a_segment_stage() -> None:
 
 
 def test_a_source_says_what_goes_with_it() -> None:
-    for anatomy in ({"source": "stage"}, {"source": "ones", "stage": "anatomy"}):
-        anatomy |= {"organs": CLASSIFIER["organs"]}
+    for wrong in ({"source": "stage"}, {"source": "ones", "stage": "anatomy"}):
+        anatomy = {**wrong, "organs": CLASSIFIER["organs"]}
         refused(
             anatomy_config(segment_stage(), joint_stage(anatomy=anatomy)),
             "expected anatomy.stage with source 'stage' and only there",

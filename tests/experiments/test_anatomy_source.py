@@ -78,16 +78,16 @@ def test_masks_are_keyed_by_the_model_and_the_data(finished: Path) -> None:
 
 
 def test_a_film_has_the_same_masks_in_the_cohort_and_from_elsewhere(finished: Path) -> None:
-    predictor = Predictor.load(finished, device="cpu")
-    config = predictor.config
-    cohort = build_cohorts(config)
+    joint = FinishedStage.load(finished)
+    predictor = Predictor.of_stage(joint, device="cpu")
+    cohort = build_cohorts(joint.config)
     source = predictor.anatomy
     assert source is not None
-    assert source.organs == tuple(CLASSIFIER["organs"])  # type: ignore[arg-type]
+    assert source.organs == tuple(CLASSIFIER["organs"])
     row = int(cohort.rows_of("test")[0])
     film = cohort.images(row)
-    np.testing.assert_array_equal(source(row, film.shape), source.of_film(film))  # type: ignore[arg-type]
-    dataset = stage_dataset(config, predictor.stage, cohort, source)
+    np.testing.assert_array_equal(source(row, cohort.film_size(row)), source.of_film(film))
+    dataset = stage_dataset(joint.config, joint.stage, cohort, source)
     batch = collate([dataset[0, row]])
     # By hand: the film on the segmenter's grid, through the network, planes in the stage's order.
     network = load_network(finished)

@@ -27,7 +27,7 @@ from experiments.detection_scores import (
 from experiments.finished import FinishedStage
 from experiments.load import parse_config
 from experiments.needs import box_counts, needs_met, without_boxes
-from experiments.predict import draw_boxes
+from experiments.pictures import draw_boxes
 from experiments.predictions import StoredPredictions
 from experiments.predictor import Prediction
 from experiments.report.detection_tables import detection_groups
@@ -168,7 +168,8 @@ def test_boxes_come_back_in_original_pixels_without_the_padding() -> None:
     found = original_boxes(prediction, (100, 200))
     assert found is not None
     # The second is cut at the film's edge, the third lies on padding.
-    assert_allclose(found.boxes, [[50, 12.5, 100, 62.5], [0, 0, 25, 25]])
+    assert_allclose(found.boxes, [[50.0, 12.5, 100.0, 62.5], [0.0, 0.0, 25.0, 25.0]])
+    assert found.scores is not None
     assert_allclose(found.scores, [0.9, 0.85])
     assert original_boxes(replace(prediction, detections=None), (100, 200)) is None
 
@@ -321,13 +322,16 @@ def test_the_best_boxes_are_drawn_where_they_are() -> None:
     records = [
         {"finding": "Mass", "score": (90 - x) / 100, "box": [x, 20.0, x + 5, 40.0]} for x in lefts
     ]
-    picture = draw_boxes(np.zeros((60, 100), np.float32), records)
+    picture = np.asarray(draw_boxes(np.zeros((60, 100), np.uint8), records))
     assert picture.shape == (60, 100, 3)
     assert picture[30, 10].tolist() == [53, 208, 255]
     assert picture[30, 12].tolist() == [0, 0, 0]
     # Six at the most: the seventh would stand at 70.
     assert picture[30, 60].tolist() == [53, 208, 255]
     assert picture[30, 70].tolist() == [0, 0, 0]
+    # The notice stands at the foot, in white.
+    assert (picture[48:] == 255).all(2).any()
+    assert not (picture[:48] == 255).all(2).any()
 
 
 def test_other_tasks_are_evaluated_as_before(evaluated_run: Path) -> None:

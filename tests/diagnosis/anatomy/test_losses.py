@@ -40,7 +40,7 @@ def test_planes_that_are_not_known_are_left_out_and_get_no_gradient() -> None:
     masks[0, 1], masks[2, 0] = torch.nan, torch.nan
     values = dice_bce(logits, masks, film(3, 2, 4, 5))
     torch.testing.assert_close(values, whole[[0, 2, 3, 5]])
-    values.sum().backward()
+    values.sum().backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     touched = logits.grad.flatten(2).abs().sum(2) > 0
     assert touched.tolist() == [[True, False], [True, True], [False, True]]
@@ -79,7 +79,8 @@ def test_no_gradient_flows_into_the_teacher() -> None:
     student = torch.zeros(1, 1, 2, 2, requires_grad=True)
     teacher = torch.ones(1, 1, 2, 2, requires_grad=True)
     valid = film(1, 1, 2, 2)
-    teacher_consistency(student, teacher, EYE, valid, valid).sum().backward()
+    values = teacher_consistency(student, teacher, EYE, valid, valid)
+    values.sum().backward()  # type: ignore[no-untyped-call]
     assert teacher.grad is None
     assert student.grad is not None
     # 2 (s - t) s (1 - s) at s = 1/2.

@@ -86,7 +86,7 @@ def test_masks_are_written_once_and_again_for_another_model(
     assert asked[7:] == [3, 4, 5]
     assert {name: sha256_of_file(folder.folder / name) for name in names} == before
     for changed in ({"weights_sha256": "other"}, {"data": {"films": "other"}}):
-        assert folder.ensure(KEY | changed, 7, segment) == 7
+        assert folder.ensure({**KEY, **changed}, 7, segment) == 7
 
 
 def test_a_kill_between_parts_costs_one_part(

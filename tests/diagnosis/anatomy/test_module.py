@@ -120,7 +120,7 @@ class Students(pl.Callback):
 def test_the_teacher_follows_the_recursion(accumulate: int) -> None:
     module, students = make_module(decay=0.6, ramp=0.5), Students()
     with torch.no_grad():
-        module.network.conv.weight.mul_(2)  # type: ignore[operator] # handed over after it was built
+        module.network.get_parameter("conv.weight").mul_(2)  # handed over after it was built
     mean = copy_of(module.network)
     batches = [make_batch(2, seed=seed) for seed in range(6)]
     make_trainer(students, accumulate=accumulate).fit(module, loader(batches))
@@ -148,7 +148,7 @@ def test_the_teacher_sees_the_first_view_and_the_student_the_second() -> None:
     assert not module.teacher.training
     assert module.network.training
     with torch.no_grad():
-        module.teacher.conv.weight.mul_(-1)  # type: ignore[operator]
+        module.teacher.get_parameter("conv.weight").mul_(-1)
     terms = module.loss_terms(batch)
     (student,), (teacher,) = module.network.seen, module.teacher.seen  # type: ignore[misc]
     assert torch.equal(teacher, batch["image"][:3])
@@ -165,9 +165,9 @@ def test_the_teacher_sees_the_first_view_and_the_student_the_second() -> None:
     agreement = teacher_consistency(logits, weak["anatomy_logits"], transform, valid[3:], valid[:3])
     torch.testing.assert_close(terms["teacher_consistency"].values, agreement)
     assert len(agreement) == 3 * 2 * 8 * 8
-    terms["teacher_consistency"].values.sum().backward()
-    assert module.network.conv.weight.grad is not None  # type: ignore[union-attr]
-    assert module.teacher.conv.weight.grad is None  # type: ignore[union-attr]
+    terms["teacher_consistency"].values.sum().backward()  # type: ignore[no-untyped-call]
+    assert module.network.get_parameter("conv.weight").grad is not None
+    assert module.teacher.get_parameter("conv.weight").grad is None
 
 
 def test_one_view_is_plain_supervision() -> None:
@@ -180,7 +180,7 @@ def test_one_view_is_plain_supervision() -> None:
 def test_validation_is_of_the_teacher() -> None:
     module = make_module()
     with torch.no_grad():
-        module.teacher.conv.weight.mul_(-3)  # type: ignore[operator]
+        module.teacher.get_parameter("conv.weight").mul_(-3)
     batches = [make_batch(1, seed=seed) for seed in range(3)]
     (logged,) = make_trainer().validate(module, loader(batches), verbose=False)
     with torch.no_grad():

@@ -14,7 +14,7 @@ from diagnosis.published.config import DualAttNetConfig
 from diagnosis.published.dualattnet import DualPyramid, ImageLevelPyramid, image_targets
 from eye_gaze_data.errors import ConfigError
 from saliency.attention import AttentionContext, to_density
-from saliency.attention.dualattnet import fine_grained_attention
+from saliency.attention.dualattnet import DualAttention, fine_grained_attention
 from tests.diagnosis.blobs import context_of, context_of_squares, lively, make
 from tests.diagnosis.published.test_systems import AREA, CLASSES, STEPS, blobs, mass_inside
 
@@ -57,9 +57,9 @@ def test_the_attention_alone_moves_the_pyramid_and_the_class_head_only_if_not_de
         network = make(detach_class=detach).train()
         out = network(films(), "detect", context_of(BOXES, DRAWN))
         out["losses"]["image_attention"].values.mean().backward()
-        head = network.detector.parts.head.classification_head.cls_logits.weight.grad  # type: ignore[union-attr]
+        head = network.detector.parts.head.classification_head.cls_logits.weight.grad
         assert (head is None or not head.any()) == detach
-        moved = network.pyramid.layer_blocks[0][0].weight.grad  # type: ignore[index]
+        moved = network.pyramid.layer_blocks[0][0].weight.grad
         assert isinstance(moved, Tensor)
         assert moved.abs().sum() > 0
 
@@ -77,6 +77,7 @@ def test_maps_and_logits_are_the_formulas_of_each_level() -> None:
     for number, (module, x, cells) in enumerate(
         zip(network.attention.levels, levels, found.class_maps, strict=True), 1
     ):
+        assert isinstance(module, DualAttention)
         share = fine_grained_attention(cells.permute(0, 2, 3, 1)[:, :, :, None])
         overall = module.image_level.gate(x.mean((2, 3), keepdim=True)) * (
             module.image_level.maps(x)
@@ -150,7 +151,7 @@ def test_a_config_builds_the_network_that_it_describes() -> None:
     network = make(**fields | tiny)
     # Of timm's five levels the last three, and two coarser ones.
     assert network.multiple == 32
-    assert [block[0].in_channels for block in network.pyramid.inner_blocks] == [128, 256, 512]  # type: ignore[index, union-attr]
+    assert [block[0].in_channels for block in network.pyramid.inner_blocks] == [128, 256, 512]
     assert isinstance(network.attention, ImageLevelPyramid)
     assert len(network.attention.levels) == 5
     heads = [name for name in network.state_dict() if name.startswith(network.class_heads)]
