@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .check import FINDING_LOSSES, GAZE_LOSSES
+from .check import FINDING_LOSSES
+from .check_cooperation import GAZE_LOSSES
 from .config import RunConfig
 from .metric_names import METRICS
 from .record import read_stage, stage_folder

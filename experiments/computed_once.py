@@ -141,7 +141,7 @@ class ComputeOnce(Callback):
         keys: list[list[Key]] = [[(0, row) for row in batch] for batch in batches]
         workers = self.stage.config.trainer.workers
         yield from DataLoader(
-            self.dataset,  # type: ignore[arg-type] # collate makes batches of samples
+            self.dataset,
             batch_sampler=keys,
             num_workers=workers,
             collate_fn=collate,
@@ -167,7 +167,7 @@ class ComputeOnce(Callback):
                 rank, world = module.global_rank, module.trainer.world_size
                 for at, found in self._values(module, batches, rank, world):
                     file.seek(at * found[0].nbytes)
-                    file.write(found.cpu().contiguous().view(torch.uint8).numpy())
+                    file.write(found.cpu().contiguous().view(torch.uint8).numpy().data)
                 file.flush()
                 os.fsync(file.fileno())
         except StorageError:

@@ -144,8 +144,8 @@ def _scores(
     }
     whole = {metric: interval(matches, levels) for metric, levels in THRESHOLDS.items()}
     return {
-        "n_boxes": sum(one["n_boxes"] for one in each.values()),
-        "n_classes": sum(one["n_boxes"] > 0 for one in each.values()),
+        "n_boxes": sum(boxes),
+        "n_classes": sum(number > 0 for number in boxes),
         **whole,
         "classes": each,
     }

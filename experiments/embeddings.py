@@ -81,9 +81,11 @@ class Watch(Callback):
         own = embed(module, self.dataset, rows[rank::world], self.stage.batch_size)
         parts: list[Embedded] = [own] * world
         distributed.all_gather_object(parts, own)
-        whole = Embedded(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        order = np.argsort(whole.rows)
-        return Embedded(*(column[order] for column in whole))
+        rows = np.concatenate([part.rows for part in parts])
+        vectors = np.concatenate([part.vectors for part in parts])
+        labels = np.concatenate([part.labels for part in parts])
+        order = np.argsort(rows)
+        return Embedded(rows[order], vectors[order], labels[order])
 
 
 def watched_rows(stage: StageConfig, dataset: GazeDataset, split: str) -> npt.NDArray[np.int64]:

@@ -91,7 +91,7 @@ def step_cost(network: Network, stage: StageConfig, device: str = "meta") -> Ste
             forward = counter.get_total_flops()
         total = torch.stack([value.float().sum() for value in outputs]).sum()
         if total.requires_grad:
-            total.backward()
+            total.backward()  # type: ignore[no-untyped-call]
     trained = [p for p in network.parameters() if p.requires_grad]
     return StepCost(
         films=films,

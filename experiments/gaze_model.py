@@ -23,10 +23,11 @@ from saliency.network import Outputs
 
 from .build import build_network
 from .config import ModelConfig
+from .devices import choose_device
 from .finished import FinishedStage
 from .model_card import model_card, model_facts
 from .prediction_config import PredictionConfig, prediction_config
-from .predictor import Predictor, choose_device
+from .predictor import Predictor
 from .weights import hand_over, read_weights
 
 WEIGHTS = "model.safetensors"
@@ -63,6 +64,9 @@ class GazeModel(
         settings: fields of a ``PredictionConfig``.
         facts: what the model card states, see ``model_facts``.
 
+    Attributes:
+        network_config: what the network is built from.
+
     Raises:
         ConfigError: if its task gives neither findings nor gaze.
     """
@@ -84,8 +88,9 @@ class GazeModel(
                 f"task '{self.settings.task}' gives neither findings nor gaze to share; choose "
                 "another --stage"
             )
+        self.network_config: dict[str, Any] = config.model_dump(mode="json")
         self._hub_mixin_config = {
-            "network": config.model_dump(mode="json"),
+            "network": self.network_config,
             "settings": self.settings.model_dump(mode="json"),
             "facts": self.facts,
         }
@@ -104,12 +109,6 @@ class GazeModel(
         )
         hand_over(model.network, read_weights(finished.weights), {"": ""}, str(finished.weights))
         return model.eval()
-
-    @property
-    def network_config(self) -> dict[str, Any]:
-        """What the network is built from."""
-        config: dict[str, Any] = self._hub_mixin_config["network"]
-        return config
 
     @property
     def pathologies(self) -> list[str]:
@@ -173,7 +172,7 @@ class GazeModel(
         return ModelCard(model_card(self.settings, self.facts))
 
     @classmethod
-    def _from_pretrained(  # type: ignore[override]
+    def _from_pretrained(
         cls,
         *,
         model_id: str,

@@ -6,7 +6,8 @@ from diagnosis.calibration import Temperature
 from eye_gaze_data.files import read_json
 from saliency.network import Task
 
-from .config import StageConfig, Strict
+from .config import StageConfig
+from .cooperation import Strict
 from .finished import DETECTION_TASKS, DIAGNOSIS_TASKS, SALIENCY_TASKS, FinishedStage
 
 TEMPERATURE = "temperature.json"

@@ -203,7 +203,7 @@ def _write(path: Path, prediction: Prediction, *, maps: bool) -> None:
 def _boxes(arrays: dict[str, npt.NDArray[Any]]) -> FilmBoxes | None:
     if "boxes" not in arrays:
         return None
-    return FilmBoxes(arrays["boxes"], arrays["box_labels"], arrays["box_scores"])
+    return FilmBoxes(arrays["boxes"], arrays["box_labels"], arrays.get("box_scores"))
 
 
 def _stamp(path: str) -> list[int]:

@@ -101,7 +101,7 @@ def build_data(
                 raise DataError(f"stage '{stage.name}': cohort '{name}' has no image in '{split}'")
     mix, weights = rows[data.train], data.weights
     if data.supervision is not None:
-        mix, weights = supervised_rows(stage, cohort), data.supervision
+        mix, weights = supervised_rows(stage, cohort), dict(data.supervision.items())
     elif stage.teacher.annotated_share is not None and anatomy is not None:
         mix, weights = _by_annotation(anatomy, cohort, mix, stage.teacher.annotated_share)
     return StageDataModule(

@@ -88,6 +88,26 @@ class CohortAnatomy:
         return f"image '{self.cohort.table['image_id'].iat[row]}'"
 
 
+class UnknownAnatomy:
+    """No mask is known: what a model trained on a cohort's masks gets of films from elsewhere.
+
+    Args:
+        organs: the planes of the stage.
+    """
+
+    def __init__(self, organs: Sequence[str]) -> None:
+        self.organs = tuple(organs)
+
+    def __call__(self, row: int, size: tuple[int, int]) -> Pixels:
+        """See ``AnatomySource``."""
+        del row
+        return np.full((len(self.organs), *size), np.nan, np.float32)
+
+    def of_film(self, pixels: Pixels) -> Pixels:
+        """See ``AnatomySource``."""
+        return np.full((len(self.organs), *pixels.shape), np.nan, np.float32)
+
+
 class OnesAnatomy:
     """Ones everywhere: attention by anatomy without anatomy, as a control.
 

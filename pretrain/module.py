@@ -149,7 +149,7 @@ class ContrastModule(TaskModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Lightning's own
         """A step of the optimiser, then of what follows the online weights."""
         super().optimizer_step(*args, **kwargs)
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self.planned_steps()
         for _, method in self._methods():
             if method.momentum is None or self.target is None:
                 continue

@@ -239,12 +239,24 @@ class TaskModule(pl.LightningModule):
         )
         if self.settings.schedule.name == "plateau":
             return optimiser
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        scheduler = LambdaLR(optimiser, rate_factor(self.settings.schedule, steps))
+        scheduler = LambdaLR(optimiser, rate_factor(self.settings.schedule, self.planned_steps()))
         return {
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def planned_steps(self) -> int:
+        """The optimiser's steps in the whole stage, 1 or more.
+
+        Lightning's own estimate begins an epoch of the loader to know its length. On a resumed
+        stage, whose epoch is not restored yet at that time, workers would read the wrong one.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return max(1, int(self.trainer.estimated_stepping_batches))
+        batches = len(data.train_dataloader())
+        steps = math.ceil(batches / self.trainer.accumulate_grad_batches)
+        return max(1, steps * (self.trainer.max_epochs or 1))
 
     def _log(self, split: str, values: Mapping[str, Tensor], size: int) -> None:
         self.log_dict(

@@ -69,7 +69,7 @@ class SegmentationModule(TaskModule):
 
     def ramp(self) -> float:
         """What the consistency's weight is multiplied by at this step."""
-        steps = self.trainer.estimated_stepping_batches
+        steps = self.planned_steps()
         return ramp_up(self.global_step, float(self.config.ramp * steps))
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:

@@ -14,7 +14,7 @@ SEGMENTER = {
     "backbone_options": BACKBONE,
     "widths": [8],
 }
-CLASSIFIER = {
+CLASSIFIER: dict[str, Any] = {
     "kind": "anatomy_xnet",
     "organs": ["heart", "left_lung"],
     "backbone_options": BACKBONE,

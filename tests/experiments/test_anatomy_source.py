@@ -78,9 +78,9 @@ def test_masks_are_keyed_by_the_model_and_the_data(finished: Path) -> None:
 
 
 def test_a_film_has_the_same_masks_in_the_cohort_and_from_elsewhere(finished: Path) -> None:
-    predictor = Predictor.load(finished, device="cpu")
-    config = predictor.config
-    cohort = build_cohorts(config)
+    joint = FinishedStage.load(finished)
+    predictor = Predictor.of_stage(joint, device="cpu")
+    cohort = build_cohorts(joint.config)
     source = predictor.anatomy
     assert source is not None
     assert source.organs == tuple(CLASSIFIER["organs"])

@@ -2,7 +2,7 @@
 
 import errno
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -150,9 +150,8 @@ def test_what_begins_to_train_before_the_cut_ends_the_stage(
 def test_a_full_disk_names_the_values_and_leaves_nothing_half(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> Any:  # noqa: ANN401
+    def full(*_: object) -> NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
-        yield
 
     monkeypatch.setattr(computed_once, "MEMORY", 0)
     monkeypatch.setattr(computed_once.ComputeOnce, "_values", full)

@@ -158,7 +158,7 @@ def test_what_the_labels_allow() -> None:
         check_positives(stage, cohort, rows)
     paired = contrast({"supcon": 1}, VIEWS)
     check_positives(paired.stages[0], cohort, rows)  # the other view is a positive
-    cohort.table.loc[3, names] = cohort.table.loc[2, names]
+    cohort.table.loc[3, list(names)] = cohort.table.loc[2, list(names)]
     check_positives(stage, cohort, rows)
     with pytest.raises(ConfigError, match="at least 2 training films, found 1"):
         check_positives(stage, cohort, rows[:1])
@@ -168,7 +168,7 @@ def test_patients_too_rare_to_meet_in_a_batch_are_refused() -> None:
     by_patient = {"contrast": {"positives": "patient"}}
     config = contrast({"supcon": 1}, **by_patient, batch_size=8)
     cohort = build_cohorts(config)
-    cohort.table.loc[1, "patient_id"] = cohort.table.loc[0, "patient_id"]
+    cohort.table.loc[1, "patient_id"] = str(cohort.table.loc[0, "patient_id"])
     rows = np.arange(24)
     # 8 * 7 / (24 * 23): the one pair is in every tenth batch.
     with pytest.raises(ConfigError, match="a batch of 8 films holds 0.1 pairs of films of one"):

@@ -27,7 +27,7 @@ from experiments.detection_scores import (
 from experiments.finished import FinishedStage
 from experiments.load import parse_config
 from experiments.needs import box_counts, needs_met, without_boxes
-from experiments.predict import draw_boxes
+from experiments.pictures import draw_boxes
 from experiments.predictions import StoredPredictions
 from experiments.predictor import Prediction
 from experiments.report.detection_tables import detection_groups
@@ -321,13 +321,16 @@ def test_the_best_boxes_are_drawn_where_they_are() -> None:
     records = [
         {"finding": "Mass", "score": (90 - x) / 100, "box": [x, 20.0, x + 5, 40.0]} for x in lefts
     ]
-    picture = draw_boxes(np.zeros((60, 100), np.float32), records)
+    picture = np.asarray(draw_boxes(np.zeros((60, 100), np.uint8), records))
     assert picture.shape == (60, 100, 3)
     assert picture[30, 10].tolist() == [53, 208, 255]
     assert picture[30, 12].tolist() == [0, 0, 0]
     # Six at the most: the seventh would stand at 70.
     assert picture[30, 60].tolist() == [53, 208, 255]
     assert picture[30, 70].tolist() == [0, 0, 0]
+    # The notice stands at the foot, in white.
+    assert (picture[48:] == 255).all(2).any()
+    assert not (picture[:48] == 255).all(2).any()
 
 
 def test_other_tasks_are_evaluated_as_before(evaluated_run: Path) -> None:

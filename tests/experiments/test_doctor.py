@@ -1,5 +1,6 @@
 """What the doctor says of a machine that is fit, and of one that is not."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_what_is_wrong_comes_with_advice(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(doctor, "_cores", lambda: 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     monkeypatch.setattr(estimate, "free_space", lambda _: 2**30)
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     rows = by_check()
     assert rows["lightning"]["advice"] == "pip install lightning==2.6.6, or uninstall it"
     assert rows["package saliency"]["advice"] == "pip uninstall saliency, then reinstall gazedx"

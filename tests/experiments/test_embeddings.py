@@ -108,7 +108,7 @@ def test_timm_loads_the_encoder_and_gives_the_same_features(finished: Path) -> N
     with safe_open(path, "pt") as file:
         facts = file.metadata()
     assert (facts["timm"], facts["in_chans"]) == ("densenet121", "3")
-    model = timm.create_model(
+    model: Any = timm.create_model(
         facts["timm"], in_chans=int(facts["in_chans"]), num_classes=0,
         checkpoint_path=str(path), **json.loads(facts["options"]),
     ).eval()  # fmt: skip
@@ -136,7 +136,7 @@ def test_encoders_behind_features_only_get_their_names_back(
     )
     network = build_network(model, 2, seed=1).eval()
     save_encoder(tmp_path / "encoder.safetensors", model, network.state_dict())
-    other = timm.create_model(backbone, num_classes=0).eval()
+    other: Any = timm.create_model(backbone, num_classes=0).eval()
     missing, unexpected = other.load_state_dict(
         load_file(tmp_path / "encoder.safetensors"), strict=False
     )

@@ -49,7 +49,7 @@ def test_every_film_whose_boxes_are_known_is_scored(evaluated_run: Path) -> None
 def test_a_score_equals_one_made_by_hand(evaluated_run: Path) -> None:
     table = pd.read_csv(evaluated_run / "evaluate" / "per_image.csv").set_index("index")
     predictor = Predictor.load(evaluated_run, device="cpu")
-    cohort = build_cohorts(predictor.config)
+    cohort = build_cohorts(load_config(evaluated_run / "config.yaml"))
     assert cohort.boxes is not None
     row = int(table.index[table["chance_inside"].notna()][0])
     prediction = predictor.predict(cohort.images(row))

@@ -37,10 +37,7 @@ def ours_and_theirs(
     with torch.no_grad():
         said = model(**given)
     assert names == list(said)
-    return {
-        n: (said[n].numpy(), f)  # type: ignore[literal-required]
-        for n, f in zip(names, found, strict=True)
-    }
+    return {n: (said[n].numpy(), f) for n, f in zip(names, found, strict=True)}
 
 
 @pytest.mark.slow

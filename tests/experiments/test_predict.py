@@ -216,7 +216,7 @@ def test_a_thousand_films_stream_at_bounded_memory(
     from experiments import predict
 
     alive: weakref.WeakSet[predict.Film] = weakref.WeakSet()
-    most = {}
+    most: dict[int, int] = {}
     build = predict.Film
 
     def counted(*args: object) -> predict.Film:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eye_gaze_data.anatomy import CohortAnatomy, OnesAnatomy, annotated_rows
+from eye_gaze_data.anatomy import CohortAnatomy, OnesAnatomy, UnknownAnatomy, annotated_rows
 from eye_gaze_data.cohort import Cohort, Pixels
 from eye_gaze_data.errors import DataError
 from eye_gaze_data.phantom import PhantomConfig, phantom_cohort
@@ -43,6 +43,15 @@ def test_the_planes_that_a_stage_asks_for(cohort: Cohort) -> None:
     ones = OnesAnatomy(["x"])
     assert (ones(0, SIZE) == 1).all()
     assert ones.of_film(np.zeros((3, 4), np.float32)).tolist() == [[[1.0] * 4] * 3]
+
+
+def test_of_an_unknown_source_every_mask_is_nan() -> None:
+    source = UnknownAnatomy(["heart", "spine"])
+    film = np.ones((3, 4), np.float32)
+    for masks in (source(7, (3, 4)), source.of_film(film)):
+        assert masks.dtype == np.float32
+        np.testing.assert_array_equal(masks, np.full((2, 3, 4), np.nan))
+    assert source.organs == ("heart", "spine")
 
 
 def test_hidden_rows_are_as_if_nobody_had_drawn_them(cohort: Cohort) -> None:

@@ -58,7 +58,7 @@ def shrunk(cohorts: dict[str, Any] | None = None, **model: Any) -> RunConfig:  #
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """RetinaNet with both attentions and with the image-level one, trained and evaluated."""
     folder = tmp_path_factory.mktemp("detection")
-    options = {"dual": {}, "image": {"supervision": "ila"}}
+    options: dict[str, dict[str, Any]] = {"dual": {}, "image": {"supervision": "ila"}}
     for name, model in options.items():
         config = shrunk(**model).model_copy(update={"name": name})
         run(config, folder / name, say=lambda _: None)
@@ -109,9 +109,8 @@ def test_prediction_gives_boxes_of_a_film_from_elsewhere(
     pixels = np.round(np.kron(cohort.images(row), np.ones((5, 5))) * 255).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "film.png")
     predictor = Predictor.load(runs[0], device="cpu")
-    records, failures = predict_files(predictor, [tmp_path / "film.png"], tmp_path / "out")
-    assert failures == []
-    (record,) = records
+    assert predict_files(predictor, [tmp_path / "film.png"], tmp_path / "out") == (1, [])
+    (record,) = json.loads((tmp_path / "out" / "predictions.json").read_text())["films"]
     assert (record["height"], record["width"]) == (200, 160)
     found = record["detections"]
     assert len(found) > 0
@@ -121,8 +120,6 @@ def test_prediction_gives_boxes_of_a_film_from_elsewhere(
         assert 0 <= x1 < x2 <= 160
         assert 0 <= y1 < y2 <= 200
         assert one["finding"] in cohort.pathologies
-    written = json.loads((tmp_path / "out" / "predictions.json").read_text())["films"][0]
-    assert written["detections"] == found
     with (tmp_path / "out" / "detections.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(found)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def test_two_processes_with_uneven_batches_agree_with_one(tmp_path: Path) -> Non
                 for name, value in whole.items():
                     torch.testing.assert_close(
                         parts[name], value, rtol=1e-8, atol=1e-10,
-                        msg=lambda text, case=case, name=name: f"{case}, {name}: {text}",
+                        msg=partial("{}, {}: {}".format, case, name),
                     )  # fmt: skip
                 weight = parts["module.network.encoder_a.weight"]
                 assert weight.abs().max() > 1e-6, case

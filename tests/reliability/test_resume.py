@@ -127,6 +127,22 @@ def test_a_stage_that_had_stopped_early_stays_stopped(
     assert logged(tmp_path / "cut") == logged(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("task", ["joint", "contrast"])
+def test_workers_resume_where_the_loader_was(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained(config_of(task, epochs=3), tmp_path / "whole")
+    many = config_of(task, epochs=3)
+    many = many.model_copy(update={"trainer": many.trainer.model_copy(update={"workers": 2})})
+    with monkeypatch.context() as patch:
+        # In the third epoch: the checkpoint is that of the second.
+        interrupt(patch, TaskModule, "training_step", 7, SystemExit(143))
+        with pytest.raises(SystemExit):
+            trained(many, tmp_path / "cut")
+    assert same(trained(many, tmp_path / "cut"), whole)
+    assert logged(tmp_path / "cut") == logged(tmp_path / "whole")
+
+
 def test_the_same_run_twice_is_the_same(tmp_path: Path) -> None:
     config = config_of("joint")
     one, other = (trained(config, tmp_path / name) for name in ("one", "other"))

@@ -68,5 +68,7 @@ def test_validation_is_that_of_the_double_batch(
     for rank in shared:
         for name in names:
             expected = alone[case][name]
-            close = {"rtol": 1e-5, "atol": 1e-6, "equal_nan": True}
-            torch.testing.assert_close(rank[case][name].float(), expected.float(), **close)
+            found = rank[case][name].float()
+            torch.testing.assert_close(
+                found, expected.float(), rtol=1e-5, atol=1e-6, equal_nan=True
+            )

@@ -105,7 +105,8 @@ def measure(rank: int = 0, world: int = 1) -> Result:
 
 
 def _validated(module: CooperativeModule, batch: Batch) -> dict[str, Tensor]:
-    module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+    module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
     with torch.no_grad():
         module.validation_step(batch, 0)
     metrics = {"auroc": module.auroc, "cc": module.cc, "nss": module.nss}

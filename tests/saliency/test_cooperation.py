@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from eye_gaze_data.errors import ConfigError
 from saliency.config import OptimiserConfig
 from saliency.cooperation import Cooperation, TaskPart, mean_weight, rate_groups, weight_in
-from saliency.module import TaskSettings
+from saliency.module import TaskModule, TaskSettings
 from tests.saliency.test_module import Toy, ToyModule, fit, loader, make_batch, make_trainer
 
 # Lightning's own use of torch, which experiments/runner.py silences, too.
@@ -96,7 +96,7 @@ def changed(module: ToyModule, before: Mapping[str, Tensor]) -> set[str]:
     return {name for name, value in before.items() if not torch.equal(value, after[name])}
 
 
-def state(module: ToyModule) -> dict[str, Tensor]:
+def state(module: TaskModule) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in module.network.state_dict().items()}
 
 
