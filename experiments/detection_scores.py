@@ -142,6 +142,7 @@ def _scores(
         | {"n_boxes": int(part.true.sum()), "n_images": int((part.true > 0).sum())}
         for name, part in zip(classes, matches, strict=True)
     }
+    boxes = [int(part.true.sum()) for part in matches]
     whole = {metric: interval(matches, levels) for metric, levels in THRESHOLDS.items()}
     return {
         "n_boxes": sum(boxes),

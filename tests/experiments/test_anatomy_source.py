@@ -87,7 +87,7 @@ def test_a_film_has_the_same_masks_in_the_cohort_and_from_elsewhere(finished: Pa
     row = int(cohort.rows_of("test")[0])
     film = cohort.images(row)
     np.testing.assert_array_equal(source(row, film.shape), source.of_film(film))
-    dataset = stage_dataset(config, predictor.stage, cohort, source)
+    dataset = stage_dataset(joint.config, joint.stage, cohort, source)
     batch = collate([dataset[0, row]])
     # By hand: the film on the segmenter's grid, through the network, planes in the stage's order.
     network = load_network(finished)
