@@ -124,7 +124,7 @@ def test_prediction_listens_to_the_segmenter(finished: Path, tmp_path: Path) -> 
     # The cohort is not needed for films from elsewhere: neither are its masks.
     shutil.rmtree(folder / "01-anatomy" / "masks")
     again = Predictor.load(folder, device="cpu").predict(film)
-    np.testing.assert_array_equal(again.probabilities, before.probabilities)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(again.probabilities, before.probabilities)
 
 
 def test_evaluation_report_and_lost_masks(finished: Path, tmp_path: Path) -> None:
