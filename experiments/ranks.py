@@ -4,7 +4,7 @@ import os
 from typing import TypeVar
 
 import torch
-from lightning_fabric.plugins.environments import SLURMEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import distributed
 
 from eye_gaze_data.errors import ConfigError

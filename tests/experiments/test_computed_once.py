@@ -204,7 +204,7 @@ def test_samples_without_films_keep_labels_and_hide_the_rest() -> None:
     rows = cohort.rows_of("valid")[:3].tolist()
     films, names = (collate([dataset[0, row] for row in rows]) for dataset in (full, bare))
     for key in ("labels", "index", "view"):
-        assert torch.equal(names[key], films[key])  # type: ignore[literal-required]
+        assert torch.equal(names[key], films[key])
     for key in ("image_id", "patient_id"):
         assert names[key] == films[key]  # type: ignore[literal-required]
     for key in ("image", "saliency", "fixations"):

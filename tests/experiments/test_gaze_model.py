@@ -198,7 +198,7 @@ def test_facts_are_those_of_the_run(evaluated_run: Path) -> None:
 
 def test_the_card_states_metrics_with_intervals_and_limits(model: GazeModel, folder: Path) -> None:
     text = (folder / "README.md").read_text()
-    card = ModelCard(text).data.to_dict()
+    card = vars(ModelCard(text).data)
     assert card["library_name"] == "gazedx"
     assert "research-only" in card["tags"]
     assert NOTICE in text
