@@ -20,7 +20,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self,
         checkpoint: dict[str, Any],
-        path: str | Path,  # type: ignore[override] # Lightning's alias says the same
+        path: str | Path,
         storage_options: Any = None,  # noqa: ANN401
     ) -> None:
         """Write a checkpoint; what stood at ``path`` stays until it is complete."""

@@ -4,7 +4,7 @@ import os
 from typing import TypeVar
 
 import torch
-from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.plugins.environments import SLURMEnvironment  # type: ignore[attr-defined]
 from torch import distributed
 
 from eye_gaze_data.errors import ConfigError
