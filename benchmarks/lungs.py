@@ -36,7 +36,8 @@ FOLDS, SIDE, STORED, EPOCHS, ANNOTATED = 5, 128, 256, 24, 4
 MASKS: tuple[int | None, ...] = (None, 10, 20)
 WEAK = {"degrees": 3, "scale": [0.95, 1.05], "shift": 0.02}
 STRONG = {"degrees": 7, "scale": [0.85, 1.15], "shift": 0.05, "brightness": 0.1}
-STRONG |= {"contrast": 0.3, "noise": 0.03}
+# Both lungs are one mask, which has no side: the one place where a flip is right.
+STRONG |= {"contrast": 0.3, "noise": 0.03, "flip": "random"}
 
 
 def prepare_folds(data: Path, folder: Path) -> None:
