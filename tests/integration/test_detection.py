@@ -58,7 +58,7 @@ def shrunk(cohorts: dict[str, Any] | None = None, **model: Any) -> RunConfig:  #
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """RetinaNet with both attentions and with the image-level one, trained and evaluated."""
     folder = tmp_path_factory.mktemp("detection")
-    options = {"dual": {}, "image": {"supervision": "ila"}}
+    options: dict[str, dict[str, Any]] = {"dual": {}, "image": {"supervision": "ila"}}
     for name, model in options.items():
         config = shrunk(**model).model_copy(update={"name": name})
         run(config, folder / name, say=lambda _: None)
