@@ -27,6 +27,8 @@ COLUMNS = {
     "KLD": ("saliency", "kld", "↓"),
     "mean AUROC": ("diagnosis", "macro_auroc", "↑"),
     "evidence in boxes": ("localisation", "lift", "↑"),
+    "mAP": ("detection", "map", "↑"),
+    "AP50": ("detection", "ap50", "↑"),
 }
 # Of the table of differences.
 COMPARED = ("cc", "nss", "kld", MACRO, "activation_inside")
@@ -95,14 +97,20 @@ def study_table(study: StudyConfig, results: dict[str, dict[str, Any]]) -> str:
         study: the cells in order.
         results: ``metrics.json`` by cell and seed.
     """
-    head = ["cell", *(f"{name} {arrow}" for name, (_, _, arrow) in COLUMNS.items()), "seeds", ""]
-    lines = [head]
-    for name, cell in study.cells.items():
-        scores = list(results.get(name, {}).values())
-        lines.append([name, *_scores(scores, "model"), str(len(scores)), cell.about])
-    first = next((list(runs.values())[:1] for runs in results.values() if runs), [])
+    runs = {name: list(results.get(name, {}).values()) for name in study.cells}
+    scores = {name: _scores(cell, "model") for name, cell in runs.items()}
+    first = next((cell[:1] for cell in runs.values() if cell), [])
     floor = _scores(first, "centre_bias")
-    lines.append(["centre bias", *floor, "", "where people look on the training films"])
+    # A study of detectors has no gaze, and most have no detector.
+    shown = [place for place in range(len(COLUMNS)) if any(row[place] for row in scores.values())]
+    heads = [f"{name} {arrow}" for name, (_, _, arrow) in COLUMNS.items()]
+    lines = [["cell", *(heads[place] for place in shown), "seeds", ""]]
+    for name, cell in study.cells.items():
+        values = [scores[name][place] for place in shown]
+        lines.append([name, *values, str(len(runs[name])), cell.about])
+    if any(floor):
+        values = [floor[place] for place in shown]
+        lines.append(["centre bias", *values, "", "where people look on the training films"])
     table = as_table(lines)
     if any(one.get("localisation") for runs in results.values() for one in runs.values()):
         table += ["", "Evidence in boxes: times the share of the film that the boxes cover."]

@@ -58,7 +58,7 @@ def test_these_configs_are_shipped() -> None:
     }
     assert set(SHIPPED) == runs
     studies = {path.stem for path in (CONFIGS / "study").glob("*.yaml")}
-    assert studies == {"attention", "baselines", "cooperative", "real_attention"}
+    assert studies == {"attention", "baselines", "cooperative", "detection", "real_attention"}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
