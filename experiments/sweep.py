@@ -31,7 +31,7 @@ COLUMNS = {
     "AP50": ("detection", "ap50", "↑"),
 }
 # Of the table of differences.
-COMPARED = ("cc", "nss", "kld", MACRO, "activation_inside")
+COMPARED = ("cc", "nss", "kld", MACRO, "activation_inside", "mAP", "AP50")
 
 
 def sweep(

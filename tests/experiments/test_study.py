@@ -208,7 +208,17 @@ def test_a_wrong_key_is_named(
 def test_a_table_without_results_has_its_cells() -> None:
     study = StudyConfig.model_validate({"name": "s", "base": "b", "cells": {"a": {}}})
     rows = rows_of(study_table(study, {"a": {}}))
-    assert rows["a"] == ["", "", "", "", "", "0", ""]
+    assert (rows["cell"], rows["a"]) == (["seeds", ""], ["0", ""])
+
+
+def test_a_table_has_the_columns_that_have_a_value() -> None:
+    study = StudyConfig.model_validate({"name": "s", "base": "b", "cells": {"a": {}, "b": {}}})
+    scores = {"map": {"value": 0.25}, "ap50": {"value": None}}
+    metrics = {"saliency": {}, "diagnosis": {}, "detection": {"films": scores}}
+    rows = rows_of(study_table(study, {"a": {"0": metrics}, "b": {}}))
+    assert rows["cell"] == ["mAP ↑", "seeds", ""]
+    assert (rows["a"], rows["b"]) == (["0.250", "1", ""], ["", "0", ""])
+    assert "centre bias" not in rows
 
 
 def test_another_evaluation_is_evaluated_again(
