@@ -115,6 +115,7 @@ class GazeModel(
     def of_stage(cls, finished: FinishedStage) -> Self:
         """The model of a finished stage, with the facts of its run and the segmenter it reads."""
         segment = segment_stage(finished)
+        masks = None if segment is None else segmenter_config(segment).model_dump(mode="json")
         model = cls(
             network=finished.config.models[finished.stage.model].model_dump(mode="json"),
             settings=prediction_config(finished).model_dump(mode="json"),

@@ -2,8 +2,8 @@
 
 The batch is free, height and width are those of the network grid. Inputs ``image`` float32
 (B, 1, H, W) in [0, 1], ``valid`` bool of that shape, and ``anatomy`` (B, M, H, W) for models that
-read organ masks which no segmenter inside the graph predicts; outputs ``class_logits``, ``probabilities``, ``saliency_logits``, ``density``, as
-far as the task has them.
+read organ masks which no segmenter inside the graph predicts; outputs ``class_logits``,
+``probabilities``, ``saliency_logits``, ``density``, as far as the task has them.
 """
 
 import json
