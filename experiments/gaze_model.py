@@ -120,9 +120,7 @@ class GazeModel(
             network=finished.config.models[finished.stage.model].model_dump(mode="json"),
             settings=prediction_config(finished).model_dump(mode="json"),
             facts=model_facts(finished),
-            segmenter=None
-            if segment is None
-            else segmenter_config(segment).model_dump(mode="json"),
+            segmenter=masks,
         )
         hand_over(model.network, read_weights(finished.weights), {"": ""}, str(finished.weights))
         if segment is not None and model.segmenter is not None:
