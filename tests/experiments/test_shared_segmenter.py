@@ -99,7 +99,7 @@ def test_the_card_names_the_segmenter_and_its_dice(finished: Path, shared: Path)
     dice = record["monitor"]["value"]
     assert read_json(shared / "config.json")["facts"]["segmenter"] == {
         "stage": "anatomy",
-        "organs": CLASSIFIER["organs"],
+        "organs": ORGANS,
         "weights_sha256": sha256_of_file(finished / "01-anatomy" / "weights.safetensors"),
         "dice": dice,
     }
