@@ -76,6 +76,18 @@ def stage_anatomy(finished: FinishedStage, anatomy: AnatomyConfig, device: str) 
     return SegmentedAnatomy(anatomy.organs, _organs(finished), folder, load)
 
 
+def segment_stage(finished: FinishedStage) -> FinishedStage | None:
+    """The stage whose segmenter a finished stage reads masks from; None if it reads none.
+
+    Raises:
+        StageError: if that stage is not finished.
+    """
+    anatomy = finished.stage.anatomy
+    if anatomy is None or anatomy.source != "stage":
+        return None
+    return FinishedStage.load(finished.run, anatomy.stage)
+
+
 def load_segmenter(finished: FinishedStage, device: str = "auto") -> FilmSegmenter:
     """The segmenter of a finished stage."""
     config, spec = finished.config, finished.stage

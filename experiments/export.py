@@ -22,8 +22,8 @@ def export_model(
     Args:
         path: a run folder, or one that was exported to ``hub``.
         to: ``hub`` (for ``GazeModel.from_pretrained``), ``onnx`` (``model.onnx``) or
-            ``safetensors`` (``weights.safetensors``, the metadata of ``onnx`` in its header); each
-            with a model card.
+            ``safetensors`` (``weights.safetensors``, the metadata of ``onnx`` in its header,
+            a segmenter under ``segmenter.``); each with a model card.
         out: folder.
         stage: of the run.
 
@@ -44,5 +44,9 @@ def export_model(
         facts["batches checked"] = ", ".join(map(str, BATCHES))
         return facts | {f"largest difference, {name}": f"{d:.3g}" for name, d in found.items()}
     said = {**metadata(model), "network": json.dumps(model.network_config)}
-    save_weights(out / "weights.safetensors", model.network.state_dict(), said)
+    state = model.network.state_dict()
+    if model.segmenter is not None:
+        said["segmenter"] = model.segmenter.config.model_dump_json()
+        state |= {f"segmenter.{k}": v for k, v in model.segmenter.network.state_dict().items()}
+    save_weights(out / "weights.safetensors", state, said)
     return facts | {"model": str(out / "weights.safetensors")}

@@ -15,12 +15,13 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from diagnosis.losses import probabilities
-from eye_gaze_data.anatomy import OnesAnatomy, UnknownAnatomy
+from eye_gaze_data.anatomy import AnatomySource, OnesAnatomy, UnknownAnatomy
 from eye_gaze_data.errors import ConfigError, StageError
 from saliency.attention import AttentionContext
 from saliency.density import density
 from saliency.network import Outputs
 
+from .anatomy_source import segment_stage
 from .build import build_network
 from .config import ModelConfig
 from .devices import choose_device
@@ -28,10 +29,12 @@ from .finished import FinishedStage
 from .model_card import model_card, model_facts
 from .prediction_config import PredictionConfig, prediction_config
 from .predictor import Predictor
+from .shared_segmenter import SegmenterConfig, SharedSegmenter, segmenter_config
 from .weights import hand_over, read_weights
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+PARTS = ("network", "settings", "facts", "segmenter")
 
 
 class GazeOutputs(TypedDict, total=False):
@@ -63,12 +66,15 @@ class GazeModel(
         network: a model's config, as under ``models`` of a run.
         settings: fields of a ``PredictionConfig``.
         facts: what the model card states, see ``model_facts``.
+        segmenter: fields of a ``SegmenterConfig``: what predicts the organ masks that the network
+            reads; None if they come from elsewhere.
 
     Attributes:
         network_config: what the network is built from.
+        segmenter: what predicts organ masks; None if nothing does.
 
     Raises:
-        ConfigError: if its task gives neither findings nor gaze.
+        ConfigError: if its task gives neither findings nor gaze, or the segmenter lacks an organ.
     """
 
     def __init__(
@@ -76,6 +82,7 @@ class GazeModel(
         network: dict[str, Any],
         settings: dict[str, Any],
         facts: dict[str, Any] | None = None,
+        segmenter: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         # The weights follow: nothing is to be downloaded when the model is built again.
@@ -95,25 +102,41 @@ class GazeModel(
             "facts": self.facts,
         }
         self.network = build_network(config, len(self.settings.classes), seed=0)
+        self.segmenter: SharedSegmenter | None = None
+        if segmenter is not None:
+            own = SegmenterConfig.model_validate(segmenter)
+            self.segmenter = SharedSegmenter(own, self.settings)
+            self._hub_mixin_config["segmenter"] = self.segmenter.config.model_dump(mode="json")
         given = self.settings.temperatures or (1.0,) * len(self.settings.classes)
         self.register_buffer("temperatures", torch.tensor(given), persistent=False)
         self.temperatures: Tensor
 
     @classmethod
     def of_stage(cls, finished: FinishedStage) -> Self:
-        """The model of a finished stage, with the facts of its run."""
+        """The model of a finished stage, with the facts of its run and the segmenter it reads."""
+        segment = segment_stage(finished)
+        masks = None if segment is None else segmenter_config(segment).model_dump(mode="json")
         model = cls(
             network=finished.config.models[finished.stage.model].model_dump(mode="json"),
             settings=prediction_config(finished).model_dump(mode="json"),
             facts=model_facts(finished),
+            segmenter=masks,
         )
         hand_over(model.network, read_weights(finished.weights), {"": ""}, str(finished.weights))
+        if segment is not None and model.segmenter is not None:
+            weights = segment.weights
+            hand_over(model.segmenter.network, read_weights(weights), {"": ""}, str(weights))
         return model.eval()
 
     @property
     def pathologies(self) -> list[str]:
         """Names of the classes, in the order of the logits."""
         return list(self.settings.classes)
+
+    @property
+    def masks_inside(self) -> bool:
+        """Whether ``forward`` itself can segment an image."""
+        return self.segmenter is not None and self.segmenter.fits
 
     def forward(
         self,
@@ -126,12 +149,17 @@ class GazeModel(
         Args:
             image: grey level in [0, 1] at ``settings.image_size``, prepared as ``fit_film`` does.
             valid: film, not padding; all of it if None.
-            anatomy: organ masks in the order of ``settings.organs``, NaN where not known; those
-                that the run would give a film from elsewhere if None.
+            anatomy: organ masks in the order of ``settings.organs``, NaN where not known. If None:
+                the segmenter's, or those that the run would give a film from elsewhere.
+
+        Raises:
+            ConfigError: if there are no masks and the segmenter sees films another way.
         """
         if valid is None:
             valid = torch.ones_like(image, dtype=torch.bool)
-        if anatomy is None and self.settings.organs:
+        if anatomy is None and self.segmenter is not None:
+            anatomy = self.segmenter.on_grid(image, valid)
+        elif anatomy is None and self.settings.organs:
             shape = (len(image), len(self.settings.organs), *image.shape[-2:])
             anatomy = image.new_full(shape, 1.0 if self.settings.anatomy == "ones" else torch.nan)
         context = AttentionContext(valid=valid, anatomy=anatomy, organs=self.settings.organs)
@@ -149,21 +177,23 @@ class GazeModel(
         return outputs
 
     def predictor(self, device: str = "auto") -> Predictor:
-        """The model as a function of films of any size.
+        """The model as a function of films of any size, which predicts as its run does.
 
         Raises:
-            ConfigError: if the model needs the organ masks of another stage of its run.
+            ConfigError: if the model needs the organ masks of a segmenter that it has not.
         """
-        settings, anatomy = self.settings, None
-        if settings.anatomy == "stage":
+        settings, where = self.settings, choose_device(device)
+        anatomy: AnatomySource | None = None
+        if self.segmenter is not None:
+            anatomy = self.segmenter.to(where).eval().source()
+        elif settings.anatomy == "stage":
             raise ConfigError(
-                "the model reads organ masks that another stage of its run predicts; use the run "
-                "folder, or call the model with 'anatomy'"
+                "the model reads organ masks that another stage of its run predicts, and has no "
+                "segmenter; export the run again, or call the model with 'anatomy'"
             )
-        if settings.organs:
+        elif settings.organs:
             kind = OnesAnatomy if settings.anatomy == "ones" else UnknownAnatomy
             anatomy = kind(settings.organs)
-        where = choose_device(device)
         return Predictor(settings, self.network.to(where).eval(), where, anatomy=anatomy)
 
     def generate_model_card(self, *args: object, **kwargs: object) -> ModelCard:
@@ -187,7 +217,7 @@ class GazeModel(
             return super()._from_pretrained(  # type: ignore[no-any-return]
                 model_id=model_id, map_location=map_location, **{**options, "strict": True}
             )
-        own = {name: options[name] for name in ("network", "settings", "facts") if name in options}
+        own = {name: options[name] for name in PARTS if name in options}
         model, path = cls(**own), Path(model_id) / WEIGHTS
         taken = hand_over(model, read_weights(path), {"": ""}, str(path))
         if taken.fresh:

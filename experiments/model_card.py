@@ -8,8 +8,10 @@ import pandas as pd
 from eye_gaze_data.files import sha256_of_file, without_nan
 
 from . import GAZEDX_VERSION
+from .anatomy_source import segment_stage
 from .finished import FinishedStage
 from .prediction_config import NOTICE, PredictionConfig, stored_metrics
+from .record import read_stage
 
 # Data sets whose agreements bind what is made of them; a prepared store or tables may hold any.
 CREDENTIALED = {"egd_cxr", "reflacx", "mimic_cxr", "vindr_cxr"}
@@ -36,6 +38,8 @@ def model_facts(finished: FinishedStage) -> dict[str, Any]:
         "split_by_image": list(finished.config.legacy_split),
         "metrics": list(_headlines(metrics)) if metrics else [],
     }
+    if (segment := segment_stage(finished)) is not None:
+        facts["segmenter"] = _segmenter_facts(segment)
     plain: dict[str, Any] = without_nan(facts)  # type: ignore[assignment]
     return plain
 
@@ -52,11 +56,11 @@ def model_card(settings: PredictionConfig, facts: Mapping[str, Any]) -> str:
         _HEADER,
         f"# {name}, stage {facts.get('stage', 'unknown')}\n\n**{NOTICE}** Not for decisions about "
         "patients, not even as a second opinion.\n",
-        "## What it does\n\n" + _purpose(settings),
+        "## What it does\n\n" + _purpose(settings, facts.get("segmenter")),
         "## Use\n\n" + _USE.format(size="x".join(map(str, settings.image_size))),
         "## Data\n\n" + _data_text(facts),
         "## Results\n\n" + _results(facts),
-        "## Limits\n\n" + _limits(settings),
+        "## Limits\n\n" + _limits(settings, facts.get("segmenter")),
         "## Where it comes from\n\n"
         f"- gazedx {facts.get('gazedx', 'unknown')}, seed {facts.get('seed', 'unknown')}\n"
         f"- weights in the run, SHA-256: {facts.get('weights_sha256') or 'unknown'}\n"
@@ -81,6 +85,19 @@ prediction = model.predictor("cpu").predict(read_image("film.png"))
 
 Films of any size: grey levels in [0, 1], bone bright, brought onto {size} pixels (height x width).
 """
+
+
+def _segmenter_facts(segment: FinishedStage) -> dict[str, Any]:
+    """Of the stage that gives the organ masks; its Dice if its weights were chosen by it."""
+    record = read_stage(segment.weights.parent) or {}
+    monitor = record.get("monitor") or {}
+    anatomy = segment.stage.anatomy
+    return {
+        "stage": segment.stage.name,
+        "organs": list(anatomy.organs) if anatomy else [],
+        "weights_sha256": segment.weights_sha256,
+        "dice": monitor.get("value") if monitor.get("metric") == "valid/dice" else None,
+    }
 
 
 def _splits_hash(finished: FinishedStage) -> str | None:
@@ -121,7 +138,7 @@ def _number(group: str, what: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"group": group, "what": what, **{k: entry[k] for k in ("value", "low", "high", "n")}}
 
 
-def _purpose(settings: PredictionConfig) -> str:
+def _purpose(settings: PredictionConfig, segmenter: Mapping[str, Any] | None) -> str:
     lines = []
     if settings.has_diagnosis:
         kind = "exactly one of" if settings.exclusive else "each by itself"
@@ -135,6 +152,11 @@ def _purpose(settings: PredictionConfig) -> str:
         lines.append("- the density of where a reader looks, which sums to 1 over the film")
     if settings.organs:
         lines.append(f"- it reads organ masks: {', '.join(settings.organs)}")
+    if segmenter:
+        lines.append(
+            f"- a segmenter, part of the model, predicts them: stage {segmenter['stage']}, mean "
+            f"Dice {_shown(segmenter['dice'])} on the validation split"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -191,7 +213,7 @@ def _results(facts: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _limits(settings: PredictionConfig) -> str:
+def _limits(settings: PredictionConfig, segmenter: Mapping[str, Any] | None) -> str:
     lines = [
         "- Tested on the data above only; other scanners, hospitals and patients will differ.",
         "- One frontal film, no earlier films, no clinical context.",
@@ -203,7 +225,9 @@ def _limits(settings: PredictionConfig) -> str:
             "- The density says where readers of the training data would look, not where disease "
             "is."
         )
-    if settings.organs:
+    if segmenter:
+        lines.append("- Where the segmenter errs, so do the findings: nobody checks its masks.")
+    elif settings.organs:
         lines.append("- Films without organ masks are predicted with the masks unknown.")
     return "\n".join(lines) + "\n"
 

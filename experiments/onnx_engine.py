@@ -80,6 +80,8 @@ def use_onnxruntime(
     if predictor.device.type != "cpu":
         raise ConfigError("engine 'onnxruntime' runs on the CPU; use --device cpu, or engine torch")
     model = load_model(path, stage)
+    # The predictor segments whole films, to 8 bits, as the run did; the graph takes these masks.
+    model.segmenter = None
     file = path / "export" / f"{model.facts.get('stage', 'model')}.onnx"
     engine = _stored(file)
     if engine is None or engine.metadata.get("key") != export_key(model):

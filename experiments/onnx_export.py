@@ -2,15 +2,15 @@
 
 The batch is free, height and width are those of the network grid. Inputs ``image`` float32
 (B, 1, H, W) in [0, 1], ``valid`` bool of that shape, and ``anatomy`` (B, M, H, W) for models that
-read organ masks; outputs ``class_logits``, ``probabilities``, ``saliency_logits``, ``density``, as
-far as the task has them.
+read organ masks which no segmenter inside the graph predicts; outputs ``class_logits``,
+``probabilities``, ``saliency_logits``, ``density``, as far as the task has them.
 """
 
 import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,7 @@ def export_onnx(model: GazeModel, path: Path) -> dict[str, float]:
     try:
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
         for number, batch in enumerate(BATCHES):
-            given = example(model.settings, batch, seed=number)
+            given = _inputs(model, batch, seed=number)
             difference = _differences(model, session, given)
             found = {name: max(found.get(name, 0.0), d) for name, d in difference.items()}
     except StageError:
@@ -83,6 +83,14 @@ def example(settings: PredictionConfig, batch: int, seed: int) -> dict[str, Tens
     return given
 
 
+def _inputs(model: GazeModel, batch: int, seed: int) -> dict[str, Tensor]:
+    """Those that the graph has: a segmenter inside leaves no room for masks."""
+    given = example(model.settings, batch, seed)
+    if model.masks_inside:
+        del given["anatomy"]
+    return given
+
+
 def metadata(model: GazeModel) -> dict[str, str]:
     """What the file says of itself; each value is a string, lists and mappings are JSON."""
     settings = model.settings
@@ -95,6 +103,7 @@ def metadata(model: GazeModel) -> dict[str, str]:
         "image_size": settings.image_size,
         "temperatures": settings.temperatures,
         "organs": settings.organs,
+        "organ_masks": organ_masks(model),
         "preprocessing": preprocessing(settings),
         "facts": model.facts,
         "key": export_key(model),
@@ -106,7 +115,16 @@ def export_key(model: GazeModel) -> str:
     """Of the weights, the settings and the versions that a graph was made of."""
     settings = model.settings.model_dump(mode="json")
     versions = GAZEDX_VERSION, torch.__version__
-    return sha256_of(model.facts.get("weights_sha256"), settings, *versions)
+    segmenter = model.facts.get("segmenter") if model.segmenter is not None else None
+    weights = model.facts.get("weights_sha256"), segmenter, model.masks_inside
+    return sha256_of(weights, settings, *versions)
+
+
+def organ_masks(model: GazeModel) -> Literal["none", "segmented inside", "input 'anatomy'"]:
+    """Where the graph has its organ masks from."""
+    if not model.settings.organs:
+        return "none"
+    return "segmented inside" if model.masks_inside else "input 'anatomy'"
 
 
 def preprocessing(settings: PredictionConfig) -> dict[str, Any]:
@@ -121,7 +139,7 @@ def preprocessing(settings: PredictionConfig) -> dict[str, Any]:
 
 
 def _graph(model: GazeModel) -> bytes:
-    given = example(model.settings, 2, seed=0)
+    given = _inputs(model, 2, seed=0)
     batch = torch.export.Dim("batch")
     shapes = {name: {0: batch} for name in given}
     try:

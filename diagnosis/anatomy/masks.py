@@ -156,7 +156,7 @@ class SegmentedAnatomy:
     Args:
         organs: names of the planes, in order.
         segmented: names of the segmenter's planes.
-        stored: masks of the cohort's films.
+        stored: masks of the cohort's films; None where there is no cohort.
         load: gives the segmenter when it is first needed: loader processes never need it.
     """
 
@@ -164,7 +164,7 @@ class SegmentedAnatomy:
         self,
         organs: Sequence[str],
         segmented: Sequence[str],
-        stored: MaskFolder,
+        stored: MaskFolder | None,
         load: Callable[[], FilmSegmenter],
     ) -> None:
         self.organs, self.stored = tuple(organs), stored
@@ -180,8 +180,14 @@ class SegmentedAnatomy:
         return self._segmenter
 
     def __call__(self, row: int, size: tuple[int, int]) -> Pixels:
-        """See ``AnatomySource``; at the segmenter's scale, whatever the film's."""
+        """See ``AnatomySource``; at the segmenter's scale, whatever the film's.
+
+        Raises:
+            DataError: if there is no cohort.
+        """
         del size
+        if self.stored is None:
+            raise DataError(f"a shared model has no cohort, asked for row {row}; use 'of_film'")
         return as_masks(self.stored.of(row)[self._planes])
 
     def of_film(self, pixels: Pixels) -> Pixels:
