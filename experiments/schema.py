@@ -1,7 +1,7 @@
 """The JSON schema of a config file as it is written, for editors.
 
 A file may say more briefly what ``RunConfig`` holds: ``defaults`` for stages, rounds, one ``init``
-without a list, a number for a loss, a name for a mix of cohorts.
+without a list, a weight or a list of weights for a loss, a name for a mix of cohorts.
 """
 
 from typing import Any
@@ -17,16 +17,19 @@ def file_schema() -> Schema:
     parts: Schema = schema["$defs"]
     stage, data = parts["StageConfig"], parts["StageData"]
     _or(stage["properties"], "init", {"$ref": "#/$defs/InitConfig"})
-    _or(stage["properties"]["losses"], "additionalProperties", {"type": "number"})
+    weights = parts["LossConfig"]["properties"]["weight"]["anyOf"]
+    _or(stage["properties"]["losses"], "additionalProperties", *weights)
     names = {"type": "array", "items": {"type": "string"}}
     _or(data["properties"], "cohorts", {"type": "string"}, names)
     # What a stage leaves out may stand in the defaults, its data key by key.
     parts["StageDefaults"] = {**stage, "required": [], "title": "StageDefaults"}
     stage["required"], data["required"] = ["name"], []
     stages = {"type": "array", "items": {"$ref": "#/$defs/StageConfig"}, "minItems": 1}
+    written = parts["RoundConfig"]["properties"]
+    turns = {key: written[key] for key in ("until", "tolerance")}
     parts["Rounds"] = {
         "type": "object",
-        "properties": {"rounds": {"type": "integer", "minimum": 1}, "stages": stages},
+        "properties": {"rounds": {"type": "integer", "minimum": 1}, "stages": stages, **turns},
         "required": ["rounds", "stages"],
         "additionalProperties": False,
     }

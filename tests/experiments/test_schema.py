@@ -87,5 +87,11 @@ def test_rounds_and_short_forms_fit_and_misspelt_ones_do_not() -> None:
     tree = yaml.safe_load((CONFIGS / "demo.yaml").read_text())
     tree["stages"] = [{"rounds": 2, "stages": tree["stages"]}]
     assert list(faults(tree, SCHEMA)) == []
-    tree["stages"][0]["round"] = 2
+    tree["stages"][0] |= {"until": "no_gain", "tolerance": 0.01}
+    tree["stages"][0]["stages"][0]["losses"] = {"bce": [1, 0], "kld": 2}
+    assert list(faults(tree, SCHEMA)) == []
+    for key, wrong in {"until": "never", "tolerance": "much", "round": 2}.items():
+        bad = {**tree, "stages": [{**tree["stages"][0], key: wrong}]}
+        assert list(faults(bad, SCHEMA)) == [".stages.0: fits no choice"]
+    tree["stages"][0]["stages"][0]["losses"]["bce"] = ["1"]
     assert list(faults(tree, SCHEMA)) == [".stages.0: fits no choice"]

@@ -174,3 +174,7 @@ def test_a_stage_ends_when_all_its_tasks_have_matured(tmp_path: Path) -> None:
     record = read_stage(tmp_path / "01-joint") or {}
     ends = [task["matured"] for task in record["tasks"].values()]
     assert record["epochs"] == max(ends) + 1 < 30
+    # Both in the same epoch: no epoch with them at rest follows, so the best before it stands.
+    assert len(set(ends)) == 1
+    table = pd.read_csv(tmp_path / "01-joint" / "metrics.csv")
+    assert record["best_epoch"] == table["valid/loss"].idxmin()
