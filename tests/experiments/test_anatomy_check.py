@@ -15,7 +15,7 @@ from experiments.load import expand_rounds
 from experiments.stage_data import build_data
 from eye_gaze_data.anatomy import annotated_rows
 from eye_gaze_data.cohort import Cohort, Pixels
-from eye_gaze_data.errors import ConfigError, DataError
+from eye_gaze_data.errors import ConfigError
 
 from .anatomy import CLASSIFIER, ORGANS, SEGMENTER, anatomy_config, joint_stage, segment_stage
 from .small import MODEL, small_config, small_stage
@@ -142,7 +142,7 @@ def test_masks_that_cannot_be_learned_from_are_named() -> None:
     with pytest.raises(ConfigError, match="no film of split 'train' has a mask"):
         check(lambda row, masks: masks * np.float32(np.nan if row in train else 1))
     with pytest.raises(
-        DataError, match=f"'{first}'.*'left_lung' must lie in .0, 1.*found .0, 255."
+        ConfigError, match=f"'{first}'.*'left_lung' must lie in .0, 1.*found .0, 255."
     ):
         check(lambda _, masks: masks * np.float32(255))
     with pytest.raises(
