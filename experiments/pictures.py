@@ -70,17 +70,19 @@ def write_boxes(path: Path, film: Grey, detections: Sequence[Mapping[str, Any]])
 
 
 def draw_boxes(film: Grey, detections: Sequence[Mapping[str, Any]]) -> Image.Image:
-    """The film with its best boxes, each with finding and score, and the notice at its foot."""
-    picture = Image.fromarray(film).convert("RGB")
-    pen = ImageDraw.Draw(picture)
-    side = max(picture.size)
+    """The film with its best boxes, each with finding and score; below it the notice."""
+    height, width = film.shape
+    side = max(film.shape)
     size = max(8, side // 40)
+    picture = Image.new("RGB", (width, height + 2 * size), "black")
+    picture.paste(Image.fromarray(film), (0, 0))
+    pen = ImageDraw.Draw(picture)
     for record in reversed(detections[:MOST_DRAWN]):
         x1, y1, x2, y2 = record["box"]
         pen.rectangle((x1, y1, x2, y2), outline=BOXES, width=max(1, side // 300))
         text = f"{record['finding']} {record['score']:.2f}"
         pen.text((x1, max(0, y1 - size)), text, fill=BOXES, font_size=size)
-    pen.text((size // 2, picture.height - 1.5 * size), NOTICE, fill="white", font_size=size)
+    pen.text((size // 2, height + size // 2), NOTICE, fill="white", font_size=size)
     return picture
 
 

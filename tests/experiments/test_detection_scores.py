@@ -322,15 +322,15 @@ def test_the_best_boxes_are_drawn_where_they_are() -> None:
         {"finding": "Mass", "score": (90 - x) / 100, "box": [x, 20.0, x + 5, 40.0]} for x in lefts
     ]
     picture = np.asarray(draw_boxes(np.zeros((60, 100), np.uint8), records))
-    assert picture.shape == (60, 100, 3)
+    assert picture.shape == (76, 100, 3)
     assert picture[30, 10].tolist() == [53, 208, 255]
     assert picture[30, 12].tolist() == [0, 0, 0]
     # Six at the most: the seventh would stand at 70.
     assert picture[30, 60].tolist() == [53, 208, 255]
     assert picture[30, 70].tolist() == [0, 0, 0]
-    # The notice stands at the foot, in white letters; boxes have little red.
-    assert picture[48:, :, 0].max() > 150
-    assert picture[:48, :, 0].max() == 53
+    # The notice stands below the film, in white letters; boxes have little red.
+    assert picture[60:, :, 0].max() > 150
+    assert picture[:60, :, 0].max() == 53
 
 
 def test_other_tasks_are_evaluated_as_before(evaluated_run: Path) -> None:

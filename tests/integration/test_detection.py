@@ -125,7 +125,8 @@ def test_prediction_gives_boxes_of_a_film_from_elsewhere(
     assert len(rows) == len(found)
     assert float(rows[0]["x1"]) == pytest.approx(found[0]["box"][0], abs=0.01)
     overlay = np.asarray(Image.open(tmp_path / "out" / record["overlay"]))
-    assert overlay.shape == (200, 160, 3)
+    # The film, and below it the notice.
+    assert overlay.shape == (216, 160, 3)
 
 
 def test_two_detectors_are_compared_side_by_side_and_paired(
