@@ -152,7 +152,7 @@ def lines(out: Path, folds: int) -> Iterator[str]:
             pd.concat([cell(out, fold, masks, on) for fold in range(folds)]) for on in (False, True)
         )
         gain = bootstrap_mean(
-            (helped["dice"] - alone["dice"]).to_numpy(), list(alone["patient_id"]), 2000, seed=0
+            (helped["dice"] - alone["dice"]).to_numpy(), list(alone["patient_id"]), seed=0
         )
         columns = [spread(alone, "dice"), spread(helped, "dice")]
         columns += [f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"]
