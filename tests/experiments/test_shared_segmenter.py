@@ -52,7 +52,7 @@ def untrained(
     model = GazeModel(network, settings | {"organs": list(organs)}, None, segmenter).eval()
     assert model.segmenter is not None
     # Fresh heads say 0.5 throughout; masks should have a shape.
-    torch.nn.init.normal_(model.segmenter.network.get_submodule("head.1").weight)
+    torch.nn.init.normal_(model.segmenter.network.get_parameter("head.1.weight"))
     return model
 
 
@@ -120,7 +120,7 @@ def test_an_image_on_the_segmenters_grid_is_segmented_as_it_is() -> None:
         unknown = model(image, valid, torch.full_like(masks, torch.nan))
     assert model.masks_inside
     for name in ("class_logits", "density"):
-        torch.testing.assert_close(found[name], expected[name])  # type: ignore[literal-required]
+        torch.testing.assert_close(found[name], expected[name])
     assert (found["class_logits"] - unknown["class_logits"]).abs().max() > 1e-4
 
 
