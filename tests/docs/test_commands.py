@@ -24,7 +24,8 @@ OWN = re.compile(r"^([A-Z]+|my.*|.*/.*)$")
 def shown(page: Path) -> list[list[str]]:
     """The words of each ``gazedx`` line of a page, comments left out."""
     lines = re.findall(r"^ {4}(?:\$ )?gazedx (.+)$", page.read_text(), re.MULTILINE)
-    return [shlex.split(line, comments=True) for line in lines]
+    # What the shell does with the output is not the command's.
+    return [shlex.split(line.split(" > ")[0], comments=True) for line in lines]
 
 
 COMMANDS = sorted({tuple(words) for page in PAGES for words in shown(page)})

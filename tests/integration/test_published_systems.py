@@ -77,13 +77,14 @@ def test_every_cell_of_the_study_can_be_built_on_its_cohort() -> None:
 def test_the_study_on_open_films_is_sound() -> None:
     """Its films are not everywhere: what needs none of them is checked."""
     study, configs = load_study(Path("study/real_attention"))
-    assert list(study.cells) == ["anatomy_xnet", "msaimnet"]
-    first, second = configs.values()
-    assert first.cohorts == second.cohorts
-    assert [config.models["classifier"].kind for config in configs.values()] == list(study.cells)
+    assert list(study.cells) == ["anatomy_xnet", "no_masks", "msaimnet"]
+    first, without, other = configs.values()
+    assert first.cohorts == without.cohorts == other.cohorts
+    kinds = [config.models["classifier"].kind for config in configs.values()]
+    assert kinds == ["anatomy_xnet", "anatomy_xnet", "msaimnet"]
     for config in configs.values():
         check_config(config)
         assert not_built(config) == []
-    assert first.stages[0].anatomy is not None
-    assert second.stages[0].anatomy is None
-    assert set(second.stages[0].losses) == {"asymmetric_shift_focal"}
+    sources = [config.stage("classify").anatomy for config in configs.values()]
+    assert [source and source.source for source in sources] == ["stage", "ones", None]
+    assert set(other.stage("classify").losses) == {"asymmetric_shift_focal"}

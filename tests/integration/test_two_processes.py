@@ -114,13 +114,7 @@ def test_srun_is_known_by_its_variables_and_does_not_requeue_by_itself(
     many = TrainerConfig(devices=2)
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     assert cluster(many) == []
-    for name, value in (
-        ("NTASKS", 2),
-        ("NTASKS_PER_NODE", 2),
-        ("PROCID", 1),
-        ("LOCALID", 1),
-        ("NODEID", 0),
-    ):
+    for name, value in (("NTASKS", 2), ("PROCID", 1), ("LOCALID", 1), ("NODEID", 0)):
         monkeypatch.setenv(f"SLURM_{name}", str(value))
     with pytest.raises(ConfigError, match="SLURM: .*--ntasks-per-node=2"):
         cluster(many)
