@@ -7,6 +7,7 @@ from torch import Tensor
 
 from eye_gaze_data.batch import Batch
 from saliency.attention import AttentionContext
+from saliency.config import GAZE_TASKS
 from saliency.context import attention_context
 from saliency.cut import Computed, Cut, is_still
 from saliency.density import density
@@ -59,7 +60,7 @@ class CooperativeModule(TaskModule):
         super().__init__(network, settings)
         if settings.task in {"classify", "fuse", "joint"}:
             self.auroc = MacroAUROC()
-        if settings.task in {"saliency", "joint"}:
+        if settings.task in GAZE_TASKS:
             self.cc = CorrelationCoefficient()
             self.nss = NormalisedScanpathSaliency()
         self.computed: Computed | None = None

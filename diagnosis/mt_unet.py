@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from saliency.attention import AttentionContext, build_sites
 from saliency.attention.walk import SiteWalk
-from saliency.config import AttentionConfig
+from saliency.config import GAZE_TASKS, AttentionConfig
 from saliency.conv_encoder import ConvEncoder
 from saliency.cut import Cut
 from saliency.decoder import Decoder, SaliencyHead
@@ -91,7 +91,7 @@ class MTUNet(Network):
         decoded = self.decoder(bottleneck, skips, walk.at("decoder"))[0]
         fused = [] if task == "saliency" else walk.fuse([bottleneck, decoded])
         outputs = outputs_of(walk)
-        if task in {"saliency", "joint"}:
+        if task in GAZE_TASKS:
             outputs["saliency_logits"] = self.saliency_head(decoded)[..., :height, :width]
         return self._classified(outputs, task, fused) if fused else outputs
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from eye_gaze_data.errors import ConfigError, nearest
 from saliency.attention import AttentionContext
 from saliency.attention.walk import SiteWalk
+from saliency.config import GAZE_TASKS
 from saliency.cut import Cut
 from saliency.network import Network, Outputs, Task, outputs_of
 
@@ -86,7 +87,7 @@ class SmpUNet(Network):
         height, width = image.shape[-2:]
         levels = self.unet.encoder(self.fitted(image))
         outputs = outputs_of(SiteWalk(_NO_SITES, context))
-        if task in {"saliency", "joint"}:
+        if task in GAZE_TASKS:
             maps = self.unet.segmentation_head(self.unet.decoder(levels))[..., :height, :width]
             outputs["saliency_logits"] = maps
             if self.map == "sigmoid":

@@ -7,6 +7,7 @@ from eye_gaze_data.density import count_fixations
 from eye_gaze_data.errors import DataError
 from eye_gaze_data.geometry import fit_frame, valid_pixels
 from saliency.baselines import CentreBias
+from saliency.config import GAZE_TASKS
 
 from .config import RunConfig, StageConfig
 from .floors import Rows
@@ -26,7 +27,7 @@ def centre_lines(config: RunConfig, stage: StageConfig, cohort: Cohort) -> dict[
     Returns:
         Nothing for a stage that does not train gaze, or whose splits have none.
     """
-    if stage.task not in {"saliency", "joint"}:
+    if stage.task not in GAZE_TASKS:
         return {}
     found: dict[str, list[float]] = {metric: [] for metric in METRICS}
     for name in stage.data.cohorts:

@@ -9,6 +9,7 @@ from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError, nearest
 from pretrain.config import OPTIONS as METHODS
 from saliency.attention import provided_losses, requirements
+from saliency.config import GAZE_TASKS
 
 from .anatomy_check import check_anatomy, check_annotated
 from .check_cooperation import GAZE_LOSSES, check_cooperation
@@ -30,10 +31,10 @@ LOSSES: dict[str, tuple[frozenset[str], bool]] = {
     "cross_entropy": (frozenset({"classify", "fuse", "joint"}), True),
     "weighted_bce": (frozenset({"classify", "fuse", "joint"}), True),
     "asymmetric_shift_focal": (frozenset({"classify", "fuse", "joint"}), True),
-    "kld": (frozenset({"saliency", "joint"}), True),
-    "correlation": (frozenset({"saliency", "joint"}), True),
-    "scanpath": (frozenset({"saliency", "joint"}), True),
-    "map_cross_entropy": (frozenset({"saliency", "joint"}), True),
+    "kld": (GAZE_TASKS, True),
+    "correlation": (GAZE_TASKS, True),
+    "scanpath": (GAZE_TASKS, True),
+    "map_cross_entropy": (GAZE_TASKS, True),
     "attention_consistency": (frozenset({"classify", "saliency", "fuse", "joint"}), True),
     "detection": (frozenset({"detect"}), True),
     "image_attention": (frozenset({"detect"}), True),
@@ -100,7 +101,7 @@ def _check_fit(stage: StageConfig, model: ModelConfig, where: str) -> None:
             f"{where}: films have 1 channel, model '{stage.model}' expects "
             f"{model.in_channels}; set in_channels: 1"  # type: ignore[union-attr]
         )
-    if stage.task in {"saliency", "joint"} and getattr(model, "gaze_branch", "") == "none":
+    if stage.task in GAZE_TASKS and getattr(model, "gaze_branch", "") == "none":
         raise ConfigError(
             f"{where}: task '{stage.task}' predicts gaze; set gaze_branch of model '{stage.model}' "
             "to class_map or decoder"
@@ -123,7 +124,7 @@ def _check_fit(stage: StageConfig, model: ModelConfig, where: str) -> None:
     legacy = {name for name, on in stage.legacy if on}
     if "unpooled_triplet" in legacy and stage.task != "contrast":
         raise ConfigError(f"{where}: legacy.unpooled_triplet is for task 'contrast'")
-    if "unmasked_softmax" in legacy and stage.task not in {"saliency", "joint"}:
+    if "unmasked_softmax" in legacy and stage.task not in GAZE_TASKS:
         raise ConfigError(f"{where}: legacy.unmasked_softmax is for tasks 'saliency' and 'joint'")
     if stage.weighting != "fixed" and stage.task != "joint":
         raise ConfigError(f"{where}: weighting '{stage.weighting}' is for task 'joint'")

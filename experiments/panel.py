@@ -17,6 +17,7 @@ from torch import Tensor
 from eye_gaze_data.batch import Batch, collate, to_device
 from eye_gaze_data.dataset import GazeDataset
 from eye_gaze_data.files import write_json
+from saliency.config import GAZE_TASKS
 from saliency.density import density
 
 from .config import StageConfig
@@ -53,7 +54,7 @@ class Panel(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Choose the cases and write their ids to disk."""
         del trainer
-        if self.stage.task not in {"saliency", "joint"} or not is_first_rank():
+        if self.stage.task not in GAZE_TASKS or not is_first_rank():
             return
         data = self.stage.data
         cohort = self.dataset.cohort

@@ -10,6 +10,7 @@ from eye_gaze_data.dataset import GazeDataset
 from eye_gaze_data.errors import ConfigError, DataError, nearest
 from eye_gaze_data.sampler import Rows
 from eye_gaze_data.unrendered import UnrenderedDataset
+from saliency.config import GAZE_TASKS
 
 from .config import RunConfig, StageConfig
 
@@ -63,6 +64,7 @@ def stage_dataset(
         classes=stage_classes(stage, cohort)[0],
         anatomy=anatomy,
         views=data.training_views() if augment else (None,),
+        maps=stage.task in GAZE_TASKS,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -125,8 +126,24 @@ class Cohort:
 
     def size_of(self, row: int) -> tuple[int, int]:
         """(height, width) of an image in original pixels."""
-        height, width = (self.table[side].to_numpy()[row] for side in ("height", "width"))
+        height, width = self._sizes[0][row]
         return int(height), int(width)
+
+    @cached_property
+    def _sizes(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(N, 2) of the images, and of the films as they are read."""
+        sizes = self.table[["height", "width"]].to_numpy(np.int64)
+        if "film_height" not in self.table:
+            return sizes, sizes
+        films = self.table[["film_height", "film_width"]].to_numpy(np.float64)
+        # A merged cohort has no number here where its film is of the original size.
+        return sizes, np.where(np.isnan(films), sizes, films).astype(np.int64)
+
+    @cached_property
+    def ids(self) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
+        """(N,) names of the images and of their patients."""
+        image, patient = (self.table[name].astype(str) for name in ("image_id", "patient_id"))
+        return image.to_numpy(object), patient.to_numpy(object)
 
     def film_size(self, row: int) -> tuple[int, int]:
         """(height, width) of the pixels and masks that are read for an image.
@@ -134,11 +151,8 @@ class Cohort:
         The original size, unless the table's columns ``film_height`` and ``film_width`` say that
         the film was stored smaller; gaze and boxes are in original pixels all the same.
         """
-        if "film_height" not in self.table:
-            return self.size_of(row)
-        height, width = (self.table[f"film_{side}"].to_numpy()[row] for side in ("height", "width"))
-        # A merged cohort has no number here where its film is of the original size.
-        return self.size_of(row) if np.isnan(height) else (int(height), int(width))
+        height, width = self._sizes[1][row]
+        return int(height), int(width)
 
     def rows_of(self, split: str, cohorts: Sequence[str] = ()) -> npt.NDArray[np.int64]:
         """The rows of a split, of all cohorts or of the named ones (after ``merge``)."""

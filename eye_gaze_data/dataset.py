@@ -54,6 +54,7 @@ class GazeDataset(Dataset[list[Sample]]):
         classes: label columns, in order; all of the cohort if None.
         anatomy: where organ masks come from; None for none.
         views: the augmentation of each view that a row gives; None for the film as it is.
+        maps: false if nobody reads the gaze of these samples: it is left unknown and not drawn.
         memory: bytes that fitted pixels may occupy; beyond it they are read again.
     """
 
@@ -69,12 +70,13 @@ class GazeDataset(Dataset[list[Sample]]):
         classes: Sequence[str] | None = None,
         anatomy: AnatomySource | None = None,
         views: Sequence[AugmentConfig | None] = (None,),
+        maps: bool = True,
         memory: int = 1 << 29,
     ) -> None:
         self.cohort, self.size, self.seed = cohort, size, seed
         self.fit, self.stride = fit, stride
         self.gaze, self.anatomy, self.views = gaze or GazeConfig(), anatomy, tuple(views)
-        self.recipe = self.gaze.resolved()
+        self.recipe, self.maps = self.gaze.resolved(), maps
         names = list(cohort.pathologies if classes is None else classes)
         columns = [cohort.pathologies.index(name) for name in names]
         self._labels = torch.from_numpy(cohort.labels[:, columns])
@@ -108,6 +110,7 @@ class GazeDataset(Dataset[list[Sample]]):
             image = _photometric(image, valid, augment, rng)
         saliency, fixations = self._gaze_maps(row, frame, valid[0].numpy(), rng)
         boxes, box_labels, known = self._boxes(row, frame)
+        image_ids, patient_ids = self.cohort.ids
         return {
             "image": (image * valid).clamp(0, 1),
             "valid": valid,
@@ -121,8 +124,8 @@ class GazeDataset(Dataset[list[Sample]]):
             "boxes_known": known,
             "index": torch.tensor(row),
             "view": torch.tensor(view),
-            "image_id": str(self.cohort.table["image_id"].iat[row]),
-            "patient_id": str(self.cohort.table["patient_id"].iat[row]),
+            "image_id": image_ids[row],
+            "patient_id": patient_ids[row],
         }
 
     def _pixels(self, row: int, fitted: Frame) -> Tensor:
@@ -134,7 +137,7 @@ class GazeDataset(Dataset[list[Sample]]):
             return self._fitted[row]
         film, size = self.cohort.images(row), self.cohort.film_size(row)
         if film.shape != size:
-            name = self.cohort.table["image_id"].iat[row]
+            name = self.cohort.ids[0][row]
             raise DataError(
                 f"image '{name}': the table says {size} pixels (height, width), the reader "
                 f"gave {film.shape}; gaze, masks and boxes would be misplaced"
@@ -153,7 +156,7 @@ class GazeDataset(Dataset[list[Sample]]):
         self, row: int, frame: Frame, valid: Mask, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
         gaze = None
-        if self.cohort.gaze is not None:
+        if self.maps and self.cohort.gaze is not None:
             gaze = self.cohort.gaze.of(row).within(self.cohort.size_of(row))
         density = None
         if gaze is not None and len(gaze):
@@ -173,7 +176,7 @@ class GazeDataset(Dataset[list[Sample]]):
         Returns:
             float64 (H, W), or None if no point falls on the film.
         """
-        name, original = str(self.cohort.table["image_id"].iat[row]), self.cohort.size_of(row)
+        name, original = self.cohort.ids[0][row], self.cohort.size_of(row)
         degree = self.cohort.gaze.pixels_per_degree[row] if self.cohort.gaze else np.nan
         parts = [gaze]
         if self.gaze.readers == "mean":
@@ -198,13 +201,16 @@ class GazeDataset(Dataset[list[Sample]]):
         return moved
 
     def _boxes(self, row: int, frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
+        none = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
         if self.cohort.boxes is None:
-            return torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.tensor(False)
+            return *none, torch.tensor(False)
+        known = torch.tensor(bool(self.cohort.boxes.known[row]))
         boxes, labels = self.cohort.boxes.of(row)
+        if not len(boxes):
+            return *none, known
         labels = self._class_of[labels]
         boxes, labels = boxes[labels >= 0], labels[labels >= 0]
         moved, kept = map_boxes(frame, boxes, self.size)
-        known = torch.tensor(bool(self.cohort.boxes.known[row]))
         return torch.from_numpy(moved).float(), torch.from_numpy(labels[kept]), known
 
 

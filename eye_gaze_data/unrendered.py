@@ -1,7 +1,6 @@
 """Samples without films and maps, for a stage that trains on vectors computed once."""
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import torch
 
@@ -16,16 +15,11 @@ class UnrenderedDataset(GazeDataset):
     boxes are empty and not complete.
     """
 
-    @cached_property
-    def _names(self) -> list[tuple[str, str]]:
-        table = self.cohort.table
-        return list(zip(table["image_id"].map(str), table["patient_id"].map(str), strict=True))
-
     def _sample(self, row: int, seeds: Sequence[int], view: int) -> Sample:
         del seeds
         unknown = torch.full((1, 1, 1), torch.nan)
+        image_ids, patient_ids = self.cohort.ids
         organs = len(self.anatomy.organs) if self.anatomy else 0
-        image_id, patient_id = self._names[row]
         return {
             "image": unknown,
             "valid": torch.ones(1, 1, 1, dtype=torch.bool),
@@ -39,6 +33,6 @@ class UnrenderedDataset(GazeDataset):
             "boxes_known": torch.tensor(False),
             "index": torch.tensor(row),
             "view": torch.tensor(view),
-            "image_id": image_id,
-            "patient_id": patient_id,
+            "image_id": image_ids[row],
+            "patient_id": patient_ids[row],
         }

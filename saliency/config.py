@@ -4,6 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# Tasks that learn from gaze and are scored by it; the others need no gaze in their batches.
+GAZE_TASKS = frozenset({"saliency", "joint"})
+
 
 class AttentionConfig(BaseModel):
     """One entry of a model's ``attention`` list.

@@ -1,6 +1,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -391,6 +392,20 @@ def _readers(readers: str, epochs: int = 1) -> list[Sample]:
     gaze = GazeConfig.model_validate({"recipe": {"sigma": 0.05}, "readers": readers})
     dataset = GazeDataset(replace(_cohort(), gaze=_points(ann + bob)), (70, 70), gaze=gaze)
     return [dataset[epoch, 2][0] for epoch in range(epochs)]
+
+
+@pytest.mark.parametrize("readers", ["pool", "sample"])
+def test_without_maps_all_else_is_the_same(readers: Literal["pool", "sample"]) -> None:
+    recipe = GazeConfig(readers=readers)
+    drawn = GazeDataset(_cohort(), GRID, gaze=recipe, views=(EVERYTHING,))
+    plain = GazeDataset(_cohort(), GRID, gaze=recipe, views=(EVERYTHING,), maps=False)
+    for key in ((0, 0), (3, 1), (3, 2, 1)):
+        one, other = drawn[key][0], plain[key][0]
+        assert one["saliency"].sum() == pytest.approx(1)
+        assert other["saliency"].isnan().all()
+        assert other["fixations"].isnan().all()
+        unknown = {"saliency": other["saliency"], "fixations": other["fixations"]}
+        assert _equal(other, {**one, **unknown})  # type: ignore[typeddict-item]
 
 
 def test_readers_are_pooled_averaged_or_drawn() -> None:
