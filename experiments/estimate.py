@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,6 +83,7 @@ def step_cost(network: Network, stage: StageConfig, device: str = "meta") -> Ste
         valid=torch.ones(films, 1, *size, dtype=torch.bool, device=device),
         anatomy=torch.rand(films, len(organs), *size, device=device) if organs else None,
         organs=organs,
+        **(_no_boxes(films, device) if stage.task == "detect" else {}),
     )
     own = [*network.parameters(), *network.buffers(), image]
     kept = _Kept({value.untyped_storage().data_ptr() for value in own} - {0}, own)
@@ -192,9 +194,22 @@ def _outputs(
         yield network.encode(image, stage.contrast.encoder, context).mean((2, 3))
         return
     outputs = network(image, stage.task, context)
+    yield from outputs.get("attention_logits", {}).values()
+    if stage.task == "detect":
+        # Of no film: the matching of boxes is left out, the heads' graph is whole.
+        yield outputs["losses"]["detection"].values
     for name in ("class_logits", "saliency_logits", "anatomy_logits"):
         if name in outputs:
             yield outputs[name]
+
+
+def _no_boxes(films: int, device: str) -> dict[str, Any]:
+    """Films whose list of boxes is not complete."""
+    return {
+        "boxes": [torch.zeros(0, 4, device=device)] * films,
+        "box_labels": [torch.zeros(0, dtype=torch.int64, device=device)] * films,
+        "boxes_known": torch.zeros(films, dtype=torch.bool),
+    }
 
 
 def _stage_line(

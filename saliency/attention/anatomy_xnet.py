@@ -21,6 +21,7 @@ from .contract import (
     AttentionModule,
     AttentionOutput,
     Features,
+    has_values,
     image_level_term,
     one_map,
 )
@@ -105,8 +106,7 @@ def organ_mask(
     mask = full_precision(anatomy[:, organ : organ + 1])
     absent = mask.isnan().flatten(1).all(1)[:, None, None, None]
     mask = mask.masked_fill(absent, 1.0)
-    # A traced graph has no values to look at.
-    if not torch.compiler.is_exporting() and not bool(((mask >= 0) & (mask <= 1)).all()):
+    if has_values(mask) and not bool(((mask >= 0) & (mask <= 1)).all()):
         raise DataError(
             "organ masks must lie in [0, 1], or be NaN throughout where an organ is not annotated; "
             f"found [{mask.nan_to_num(-1).min():.3g}, {mask.nan_to_num(2).max():.3g}] "

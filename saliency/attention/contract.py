@@ -92,6 +92,11 @@ def one_map(features: Features) -> Tensor:
     return features
 
 
+def has_values(tensor: Tensor) -> bool:
+    """Whether there are numbers to look at: a traced graph and the ``meta`` device have none."""
+    return not (torch.compiler.is_exporting() or tensor.is_meta)
+
+
 def image_level_term(logits: Tensor, labels: Tensor) -> LossTerm:
     """Binary cross-entropy of image-level logits (B, K) over the stated labels (B, K).
 

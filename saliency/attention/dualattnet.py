@@ -20,6 +20,7 @@ from .contract import (
     AttentionModule,
     AttentionOutput,
     Features,
+    has_values,
     image_level_term,
     one_map,
 )
@@ -86,8 +87,7 @@ def fine_grained_attention(
         DataError: if a probability is negative.
     """
     best = full_precision(probabilities.amax(3).permute(0, 3, 1, 2))
-    # A traced graph has no values to look at.
-    if not torch.compiler.is_exporting() and bool((best < 0).any()):
+    if has_values(best) and bool((best < 0).any()):
         raise DataError(
             f"class maps must be 0 or above, found {best.min():.3g}: give probabilities, not logits"
         )

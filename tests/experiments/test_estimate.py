@@ -1,5 +1,6 @@
 """Estimates against what a real step keeps and does."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ from torch import nn
 
 from experiments import estimate
 from experiments.build import build_cohorts, build_network
-from experiments.estimate import StepCost, estimate_lines, free_space, step_cost
+from experiments.estimate import StepCost, _shapes_of, estimate_lines, free_space, step_cost
+from experiments.load import CONFIGS, load_config
 from experiments.plan import check_everything
 from saliency.network import Network
+from tests.experiments.detector import shrunk
 from tests.experiments.small import small_config
 
 
@@ -22,6 +25,30 @@ def test_what_meta_counts_is_what_a_real_step_keeps(name: str) -> None:
     costs = [step_cost(build_network(model, 6, 0), stage, device) for device in ("meta", "cpu")]
     assert costs[0] == costs[1]
     assert costs[0].saved > 0
+
+
+def test_a_detector_is_counted_without_a_box() -> None:
+    config = shrunk()
+    (stage,), model = config.stages, config.models["detector"]
+    costs = [step_cost(build_network(model, 6, 0), stage, device) for device in ("meta", "cpu")]
+    # Real anchors are kept, too: a few numbers a cell.
+    assert costs[0].saved <= costs[1].saved < 1.2 * costs[0].saved
+    assert replace(costs[0], saved=0) == replace(costs[1], saved=0)
+    # The heads at the finest level alone: 2 x 5 convolutions of 16 channels at 8x8 or finer.
+    assert costs[0].forward > 8 * 10 * 2 * 9 * 16 * 16 * 16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_every_stage_that_ships_is_estimated(name: str) -> None:
+    config = load_config(Path(name))
+    for stage in config.stages:
+        model = config.models[stage.model]
+        if model.built:
+            network = _shapes_of(model.model_copy(update={"pretrained": False}), 6)
+            cost = step_cost(network, stage)
+            assert 0 < cost.trained <= cost.weights
+            assert cost.operations > cost.forward > 0
 
 
 class Linear(Network):
