@@ -9,8 +9,8 @@ from experiments.check import LOSSES, check_config, not_built
 from experiments.study import load_study
 
 CELLS = (
-    "staged", "joint", "diagnosis", "gaze", "no_pretraining", "supcon", "nt_xent", "vicreg", "byol",
-    "encoder_a", "encoder_b", "rounds_1", "rounds_2", "rounds_3", "readers_1", "readers_5",
+    "staged", "joint", "diagnosis", "gaze", "diagnosis_12", "gaze_8",
+    "no_pretraining", "supcon", "nt_xent", "vicreg", "byol", "encoder_a", "encoder_b", "rounds_1", "rounds_2", "rounds_3", "readers_1", "readers_5",
     "quarter", "quarter_diagnosis", "shuffled", "no_dwell",
 )  # fmt: skip
 
@@ -35,6 +35,10 @@ def test_arms_have_the_epochs_that_they_say() -> None:
     configs = load_study(Path("study/cooperative"))[1]
     epochs = {name: sum(stage.epochs for stage in c.stages) for name, c in configs.items()}
     assert [epochs[name] for name in ("staged", "joint", "diagnosis", "gaze", "byol")] == [20] * 5
+    # What each task alone has is what it has in staged.
+    of = {stage.task: stage.epochs for stage in configs["staged"].stages}
+    assert epochs["diagnosis_12"] == of["classify"] + of["fuse"] + of["joint"]
+    assert epochs["gaze_8"] == of["saliency"] + of["joint"]
     assert [epochs[f"rounds_{n}"] for n in (1, 2, 3)] == [24, 30, 36]
     third = configs["rounds_3"].stages[-1]
     assert third.round is not None
