@@ -10,7 +10,8 @@ from experiments.study import load_study
 
 CELLS = (
     "staged", "joint", "diagnosis", "gaze", "diagnosis_12", "gaze_8",
-    "no_pretraining", "supcon", "nt_xent", "vicreg", "byol", "encoder_a", "encoder_b", "rounds_1", "rounds_2", "rounds_3", "readers_1", "readers_5",
+    "no_pretraining", "supcon", "nt_xent", "vicreg", "byol",
+    "encoder_a", "encoder_b", "rounds_1", "rounds_2", "rounds_3", "readers_1", "readers_5",
     "quarter", "quarter_diagnosis", "shuffled", "no_dwell",
 )  # fmt: skip
 
