@@ -24,12 +24,12 @@ from .record import (
     changed_keys,
     finish_run,
     locked,
+    make_manifest,
     now,
     read_stage,
     stage_folder,
     stage_inputs,
     user_error,
-    write_manifest,
     write_run_facts,
     write_splits,
 )
@@ -187,7 +187,8 @@ def _begin(config: RunConfig, folder: Path, cohort: Cohort, first: str | None) -
     """
     remove_leftovers(folder)
     write_splits(folder, cohort)
-    data = write_manifest(folder, cohort)
+    manifest = make_manifest(folder, cohort)
+    data: dict[str, str] = manifest["cohorts"]
     for stage in config.stages:
         if stage.name == first:
             break
@@ -196,6 +197,7 @@ def _begin(config: RunConfig, folder: Path, cohort: Cohort, first: str | None) -
         if record is not None and record["status"] != "skipped":
             weights = record["inputs"]["weights"]
             _refuse_changed(stage.name, record, stage_inputs(config, stage, data, weights))
+    write_json(folder / "manifest.json", manifest)
     save_config(config, folder / "config.yaml")
     write_run_facts(folder, config, config.trainer.device)
     return data
