@@ -16,7 +16,7 @@ from .config import ModelConfig, RunConfig, StageConfig
 from .contrast_check import check_contrast, check_positives
 from .loss_options import check_options
 from .needs import check_attention, check_boxes, check_masks
-from .stage_data import stage_classes, supervised_rows
+from .stage_data import split_rows, stage_classes, supervised_rows
 
 TASKS_OF_KIND = {
     "pretrain": {"contrast", "classify", "segment"},
@@ -170,7 +170,7 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
         ConfigError: naming the stage and what the cohort lacks.
     """
     for stage in config.stages:
-        rows = np.concatenate([cohort.rows_of("train", [name]) for name in stage.data.cohorts])
+        rows = np.concatenate(list(split_rows(stage, cohort)[stage.data.train].values()))
         where = f"stage '{stage.name}'"
         if stage.task == "contrast":
             check_positives(stage, cohort, rows)

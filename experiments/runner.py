@@ -101,7 +101,12 @@ def select_stages(
     stop = names.index(last) + 1 if last else len(names)
     chosen = [s for s in config.stages[start:stop] if kinds is None or s.kind in kinds]
     if not chosen:
-        raise ConfigError(f"no stage to run: kinds {kinds}, from {first}, until {last}")
+        wanted = f"of kind {', '.join(kinds)}, " if kinds else ""
+        held = ", ".join(f"{stage.name} ({stage.kind})" for stage in config.stages)
+        raise ConfigError(
+            f"no stage to run {wanted}from '{first or names[0]}' until '{last or names[-1]}'; "
+            f"the run has, in order: {held}"
+        )
     return chosen
 
 

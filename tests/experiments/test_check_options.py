@@ -123,3 +123,19 @@ def test_two_losses_of_one_head_are_refused() -> None:
     config = one("classify", **both)
     with pytest.raises(ConfigError, match="read the same logits; choose one"):
         check_against_cohort(config, build_cohorts(config))
+
+
+def test_a_softmax_over_labels_that_may_hold_at_once_is_refused() -> None:
+    config = one("classify", **losses(cross_entropy=1))
+    with pytest.raises(ConfigError, match="'only': several labels may hold at once; use 'bce'"):
+        check_against_cohort(config, build_cohorts(config))
+
+
+@pytest.mark.parametrize("gone", ["train", "valid"])
+def test_a_split_without_images_is_refused(gone: str) -> None:
+    config = one("classify")
+    cohort = build_cohorts(config)
+    cohort.table.loc[cohort.table["split"] == gone, "split"] = "test"
+    message = f"stage 'only': cohort 'phantom' has no image in split '{gone}', and a stage needs"
+    with pytest.raises(ConfigError, match=message):
+        check_against_cohort(config, cohort)

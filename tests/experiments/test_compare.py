@@ -156,7 +156,7 @@ def test_what_is_no_pair_of_evaluated_runs_is_refused(make_run: MakeRun, tmp_pat
     with pytest.raises(ConfigError, match="another run has the same config and seed"):
         compare([first, first])
     second = make_run("other", 0.1, **other_epochs(2))
-    with pytest.raises(ConfigError, match="expected one of base, other, found 'best'"):
+    with pytest.raises(ConfigError, match="--reference: expected one of base, other, found 'best'"):
         compare([first, second], reference="best")
     write_json(second / "evaluate" / "metrics.json", {"stage": "joint"})
     with pytest.raises(DataError, match="older version"):

@@ -68,7 +68,7 @@ def test_the_same_twice_and_as_pixels(
 
 
 def test_what_cannot_be_drawn_is_refused(evaluated_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"ends in \.pdf, \.svg, \.png"):
+    with pytest.raises(ConfigError, match=r"expected a file that ends in \.pdf, \.svg, \.png"):
         draw_figure([evaluated_run], [], tmp_path / "figure.docx")
     with pytest.raises(ConfigError, match="image 'nobody' was not evaluated"):
         draw_figure([evaluated_run], ["nobody"], tmp_path / "figure.pdf")
@@ -77,6 +77,16 @@ def test_what_cannot_be_drawn_is_refused(evaluated_run: Path, tmp_path: Path) ->
     assert isinstance(result.exception, ConfigError)
     assert "several runs go with --figure" in str(result.exception)
     assert not list(tmp_path.iterdir())
+
+
+def test_without_a_score_there_is_no_best_case(
+    evaluated_run: Path, images: pd.DataFrame, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(evaluated_run, run)
+    images.assign(cc=np.nan).to_csv(run / "evaluate" / "per_image.csv", index=False)
+    with pytest.raises(ConfigError, match="no image has a CC; name some with --case$"):
+        draw_figure([run], [], tmp_path / "figure.pdf")
 
 
 def test_colours_are_those_of_the_report() -> None:

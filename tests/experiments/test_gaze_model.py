@@ -133,7 +133,7 @@ def test_folders_that_are_no_model_are_refused(folder: Path, tmp_path: Path) -> 
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="empty: no run folder"):
         load_model(tmp_path / "empty")
-    with pytest.raises(ConfigError, match=r"no config.json with network, settings: no gazedx"):
+    with pytest.raises(ConfigError, match="no config.json with network, settings: no gazedx model"):
         GazeModel.from_pretrained(tmp_path / "empty")
     with pytest.raises(ConfigError, match=r"an exported model has no stages; leave out --stage"):
         load_model(folder, "joint")

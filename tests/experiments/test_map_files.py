@@ -81,7 +81,10 @@ def test_patients_and_images_without_fixations(maps: Path, tmp_path: Path) -> No
         ("image,x,y\n,1,1\n", "must not be empty"),
         ("image,x,y\na,1,1\nmissing,1,1\n", "found none for missing"),
         ("image,x,y,duration\na,1,1,-3\n", "must be at least 0"),
-        ("image,x,y,width,height\na,1,1,8,6\na,1,1,9,6\n", "line 3: image 'a' has another"),
+        (
+            "image,x,y,width,height\na,1,1,8,6\na,1,1,9,6\n",
+            "line 3: image 'a' has another width or height than before",
+        ),
         ("image,x,y,width,height\na,1,1,8.5,6\n", "must be whole"),
         ("image,x,y,patient\na,1,1,p\na,1,1,q\n", "same for all rows"),
     ],
@@ -97,7 +100,7 @@ def test_two_maps_of_one_image_are_refused(maps: Path, tmp_path: Path) -> None:
     np.save(maps / "b.npy", np.ones((6, 8)))
     with pytest.raises(DataError, match=r"two files of 'b': b.npy and b.png"):
         read_map_folder(maps, table(tmp_path))
-    with pytest.raises(DataError, match="expected a folder"):
+    with pytest.raises(DataError, match="nothing: expected a folder, found none"):
         read_map_folder(tmp_path / "nothing", table(tmp_path))
 
 

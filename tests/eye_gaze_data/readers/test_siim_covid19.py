@@ -226,3 +226,10 @@ def test_a_study_of_two_classes_is_named(root: Path) -> None:
         _read(root)
     cohort = _read(root, on_error="skip")
     assert [problem.file.rsplit("/", 1)[-1] for problem in cohort.problems][:2] == [STUDIES, IMAGES]
+
+
+def test_a_header_that_cannot_be_read_is_named(root: Path) -> None:
+    path = Path(str(_read(root).table["path"].iat[0]))
+    path.write_bytes(bytes(128) + b"DICM" + b"no header")
+    with pytest.raises(DataError, match=r"\.dcm: cannot read the PatientID of its header \("):
+        _read(root)

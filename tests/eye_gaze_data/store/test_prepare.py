@@ -280,7 +280,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (lambda p: p.write_bytes(p.read_bytes()[:900]), "expected an image, cannot read"),
     "empty": (lambda p: p.write_bytes(b""), "the file is empty"),
     "missing": (lambda p: p.unlink(), "the file does not exist"),
-    "other size": (lambda p: save(p, film(0)[:30]), "the table says (62, 41) pixels"),
+    "other size": (
+        lambda p: save(p, film(0)[:30]),
+        "the table says (62, 41) pixels (height, width), the film has (30, ",
+    ),
     "of one level": (lambda p: save(p, np.full((62, 41), 7, np.uint8)), "all pixels are equal"),
 }
 
@@ -411,8 +414,19 @@ def test_a_damaged_folder_is_named(cohort: Cohort, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gaze.npz: cannot read the gaze"):
         opened(root)
     (root / "images.csv").write_text("image_id\na\n")
-    with pytest.raises(DataError, match="images.csv: "):
+    message = r"images.csv: cannot read this table of a prepared folder \(expected the columns \["
+    with pytest.raises(DataError, match=message):
         opened(root)
+
+
+def test_without_a_film_that_can_be_read_there_is_no_folder(tmp_path: Path) -> None:
+    cohort = small_cohort(tmp_path / "files", 2)
+    for name in ("f0.png", "f1.png"):
+        (tmp_path / "files" / name).write_bytes(b"")
+    message = r"cohort 'small': no film could be read; .*f0.png: the file is empty"
+    with pytest.raises(DataError, match=message):
+        prepare(cohort, tmp_path / "out", SMALL, on_error="skip")
+    assert not (tmp_path / "out" / "prepared.json").exists()
 
 
 def test_another_format_is_refused(cohort: Cohort, tmp_path: Path) -> None:
