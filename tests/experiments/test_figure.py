@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -77,6 +78,15 @@ def test_what_cannot_be_drawn_is_refused(evaluated_run: Path, tmp_path: Path) ->
     assert isinstance(result.exception, ConfigError)
     assert "several runs go with --figure" in str(result.exception)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_stage_without_gaze_has_no_figure(evaluated_run: Path, tmp_path: Path) -> None:
+    tree = yaml.safe_load((evaluated_run / "config.yaml").read_text())
+    tree["evaluate"]["stage"] = "contrast"
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
+    shutil.copytree(evaluated_run / "01-contrast", tmp_path / "01-contrast")
+    with pytest.raises(ConfigError, match="stage 'contrast' predicts no gaze to draw"):
+        draw_figure([tmp_path], [], tmp_path / "figure.pdf")
 
 
 def test_without_a_score_there_is_no_best_case(

@@ -245,7 +245,9 @@ def test_a_system_that_is_not_built_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(DualAttNetConfig, "built", False)
-    with pytest.raises(ConfigError, match="the model 'dualattnet' is not built yet"):
+    with pytest.raises(
+        ConfigError, match="cannot be trained yet:\n.*'dualattnet' is not built yet"
+    ):
         quiet(load_config(Path("dualattnet")), tmp_path / "run")
 
 

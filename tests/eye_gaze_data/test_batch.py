@@ -103,7 +103,9 @@ def test_no_class_and_no_organ_is_a_batch_too() -> None:
 def test_a_missing_key_is_named() -> None:
     batch = cast(dict[str, Any], _batch())
     del batch["anatomy"], batch["boxes"]
-    with pytest.raises(DataError, match=r"missing \['anatomy', 'boxes'\]"):
+    with pytest.raises(
+        DataError, match=r"every key of the contract, missing \['anatomy', 'boxes'\]"
+    ):
         check_batch(cast(Batch, batch), CLASSES, ORGANS)
 
 

@@ -1,7 +1,9 @@
 import io
+import multiprocessing
 import os
 import pickle
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,13 @@ from eye_gaze_data.anatomy import CohortAnatomy
 from eye_gaze_data.cohort import Cohort, Pixels, merge
 from eye_gaze_data.config import GazeConfig
 from eye_gaze_data.dataset import GazeDataset
-from eye_gaze_data.errors import DataError
+from eye_gaze_data.errors import DataError, StageError
 from eye_gaze_data.files import read_json, write_json
 from eye_gaze_data.gaze import GazeTable
 from eye_gaze_data.geometry import Fit
 from eye_gaze_data.problems import Problem
 from eye_gaze_data.store import prepare as module
+from eye_gaze_data.store import work
 from eye_gaze_data.store.cohort import prepared_cohort
 from eye_gaze_data.store.config import PreparedConfig, StoreConfig
 from eye_gaze_data.store.prepare import prepare
@@ -338,6 +341,18 @@ def test_workers_refuse_too(tmp_path: Path) -> None:
     (tmp_path / "files" / "f35.png").write_bytes(b"no film")
     with pytest.raises(DataError, match=r"f35.png: expected an image"):
         prepare(cohort, tmp_path / "out", SMALL, workers=2)
+
+
+def test_a_worker_that_dies_is_told_from_one_that_ends() -> None:
+    context = multiprocessing.get_context("spawn")
+    for code in (0, 9):
+        receiver, sender = context.Pipe(duplex=False)
+        worker = context.Process(target=os._exit, args=(code,))
+        worker.start()
+        sender.close()
+        message = "a worker process ended with code 9: killed, or out of memory; run the command"
+        with pytest.raises(StageError, match=message) if code else nullcontext():
+            work._listen({receiver: worker}, lambda: None)
 
 
 def test_what_the_reader_left_out_stays_known(cohort: Cohort, tmp_path: Path) -> None:
