@@ -109,6 +109,13 @@ def test_a_missing_key_is_named() -> None:
         check_batch(cast(Batch, batch), CLASSES, ORGANS)
 
 
+def test_images_without_their_channel_are_refused() -> None:
+    batch = _batch()
+    batch["image"] = batch["image"][:, 0]
+    with pytest.raises(DataError, match=r"batch\['image'\]: expected \(B, 1, H, W\), found \("):
+        check_batch(batch, CLASSES, ORGANS)
+
+
 def _as(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     return lambda value: value.to(dtype)
 

@@ -228,8 +228,16 @@ def test_a_study_of_two_classes_is_named(root: Path) -> None:
     assert [problem.file.rsplit("/", 1)[-1] for problem in cohort.problems][:2] == [STUDIES, IMAGES]
 
 
-def test_a_header_that_cannot_be_read_is_named(root: Path) -> None:
-    path = Path(str(_read(root).table["path"].iat[0]))
-    path.write_bytes(bytes(128) + b"DICM" + b"no header")
-    with pytest.raises(DataError, match=r"\.dcm: cannot read the PatientID of its header \("):
+def test_a_header_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    read = pydicom.dcmread
+
+    def broken(*path: object, **options: object) -> object:
+        if options.get("specific_tags") == ["PatientID"]:
+            raise ValueError("odd characters")
+        return read(*path, **options)
+
+    monkeypatch.setattr(pydicom, "dcmread", broken)
+    message = r"\.dcm: cannot read the PatientID of its header \(odd characters\)"
+    with pytest.raises(DataError, match=message):
         _read(root)
