@@ -320,7 +320,8 @@ def _box_flat(root: Path) -> str:
 
 FAULTS = (
     _gone, _empty, _header_cut, _other_format, _id_cut_short, _repeated, _contradicted, _no_patient,
-    _unknown_finding, _on_both_lists, _on_neither_list, _box_label, _box_no_number, _box_outside, _box_flat,
+    _unknown_finding, _on_both_lists, _on_neither_list, _box_label, _box_no_number, _box_outside,
+    _box_flat,
 )  # fmt: skip
 
 
