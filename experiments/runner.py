@@ -151,7 +151,10 @@ class StageRun:
                 path = folder / "weights.safetensors"
                 name = source
             if not path.is_file():
-                raise StageError(f"stage '{self.stage.name}': no weights at {path}")
+                raise StageError(
+                    f"stage '{self.stage.name}': no weights at {path}; make them again: "
+                    f"gazedx run CONFIG --from {name}"
+                )
             found.append((name, path))
         return found
 

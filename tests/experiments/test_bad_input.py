@@ -99,7 +99,8 @@ POSITIVES = {"contrast": {"positives": "patient"}}
         ),
         (
             one_stage("gaze", "cooperative", "saliency") | phantom(gaze="none"),
-            "stage 'gaze': no training image of its cohorts has gaze",
+            "stage 'gaze': no training image of its cohorts has gaze, and loss 'kld' needs it; "
+            "choose other cohorts or losses",
         ),
         (
             one_stage("classify", "pretrain", "classify") | phantom(prevalence=0.0),
@@ -108,7 +109,8 @@ POSITIVES = {"contrast": {"positives": "patient"}}
         ),
         (
             one_stage("classify", "pretrain", "classify") | phantom(with_labels=False),
-            "stage 'classify': no training image of its cohorts has a stated label",
+            "stage 'classify': no training image of its cohorts has a stated label; choose other "
+            "'classes' or cohorts",
         ),
         (
             one_stage("joint", "finetune", "joint", init=[{"stage": "fuse"}]),
@@ -198,7 +200,8 @@ def test_other_splits_of_a_begun_run_are_refused(refused: Refused) -> None:
         ),
         (
             "02-classify/weights.safetensors",
-            "stage 'saliency': no weights at RUN/02-classify/weights.safetensors",
+            "stage 'saliency': no weights at RUN/02-classify/weights.safetensors; make them again: "
+            "gazedx run CONFIG --from classify",
         ),
     ],
 )
