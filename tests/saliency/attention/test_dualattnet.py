@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eye_gaze_data.errors import ConfigError, DataError
+from eye_gaze_data.errors import DataError
 from saliency.attention import AttentionContext, AttentionOutput, build
 from saliency.attention.dualattnet import (
     DualAttention,
@@ -188,8 +188,6 @@ def test_what_does_not_fit_is_refused() -> None:
         ImageLevelAttention(8, 2)
     with pytest.raises(ValueError, match="classes must be at least 1, found 0"):
         ImageLevelAttention(16, 0)
-    with pytest.raises(ConfigError, match="global_reduce must be 'sum' or 'mean', found 'max'"):
-        build("image_level_attention", 16, classes=2, global_reduce="max")
     with pytest.raises(DataError, match=r"0 or above, found -0.5: give probabilities, not logits"):
         fine_grained_attention(torch.full((1, 2, 2, 1, 1), -0.5))
     module, x = build("dual_attention", [16], classes=2), torch.zeros(2, 16, 3, 3)
