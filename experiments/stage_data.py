@@ -72,7 +72,7 @@ def split_rows(stage: StageConfig, cohort: Cohort) -> dict[str, dict[str, Rows]]
     Raises:
         ConfigError: if a cohort has no image in one of the two splits.
     """
-    splits = (stage.data.train, stage.data.valid)
+    splits: tuple[str, ...] = (stage.data.train, stage.data.valid)
     rows = {s: {name: cohort.rows_of(s, [name]) for name in stage.data.cohorts} for s in splits}
     for split, parts in rows.items():
         for name, part in parts.items():
