@@ -9,7 +9,7 @@ import numpy as np
 from diagnosis.anatomy.masks import FilmSegmenter, MaskFolder, SegmentedAnatomy
 from eye_gaze_data.anatomy import AnatomySource, CohortAnatomy, OnesAnatomy, annotated_rows
 from eye_gaze_data.cohort import Cohort
-from eye_gaze_data.errors import ConfigError, StageError
+from eye_gaze_data.errors import ConfigError
 
 from .build import build_network
 from .config import AnatomyConfig, RunConfig, StageConfig
@@ -42,8 +42,7 @@ def anatomy_source(
         return OnesAnatomy(anatomy.organs)
     if anatomy.source == "stage":
         return stage_anatomy(FinishedStage.load(run, anatomy.stage), anatomy, device)
-    if cohort is None:
-        raise StageError(f"stage '{stage.name}': the masks of a cohort need the cohort")
+    assert cohort is not None  # noqa: S101 - for the type checker
     return cohort_anatomy(config, stage, anatomy, cohort)
 
 

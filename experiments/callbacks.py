@@ -12,7 +12,6 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import Tensor
 
 from eye_gaze_data.batch import Batch, check_batch
-from eye_gaze_data.errors import StageError
 from eye_gaze_data.files import write_text
 from saliency.config import ScheduleConfig
 from saliency.module import TaskModule
@@ -219,8 +218,7 @@ class StageLog(Callback):
 
 
 def _task_module(module: pl.LightningModule) -> TaskModule:
-    if not isinstance(module, TaskModule):
-        raise StageError("expected a task module")
+    assert isinstance(module, TaskModule)  # noqa: S101 - for the type checker
     return module
 
 

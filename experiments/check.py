@@ -17,7 +17,7 @@ from .config import ModelConfig, RunConfig, StageConfig
 from .contrast_check import check_contrast, check_positives
 from .loss_options import check_options
 from .needs import check_attention, check_boxes, check_masks
-from .stage_data import stage_classes, supervised_rows
+from .stage_data import split_rows, stage_classes, supervised_rows
 
 TASKS_OF_KIND = {
     "pretrain": {"contrast", "classify", "segment"},
@@ -171,14 +171,18 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
         ConfigError: naming the stage and what the cohort lacks.
     """
     for stage in config.stages:
-        rows = np.concatenate([cohort.rows_of("train", [name]) for name in stage.data.cohorts])
+        rows = np.concatenate(list(split_rows(stage, cohort)[stage.data.train].values()))
         where = f"stage '{stage.name}'"
         if stage.task == "contrast":
             check_positives(stage, cohort, rows)
         _check_labels(stage, cohort, rows)
         supervised_rows(stage, cohort)
-        if GAZE_LOSSES & stage.losses.keys() and not cohort.has_gaze[rows].any():
-            raise ConfigError(f"{where}: no training image of its cohorts has gaze")
+        looked = sorted(GAZE_LOSSES & stage.losses.keys())
+        if looked and not cohort.has_gaze[rows].any():
+            raise ConfigError(
+                f"{where}: no training image of its cohorts has gaze, and loss '{looked[0]}' needs "
+                "it; choose other cohorts or losses"
+            )
         model = config.models[stage.model]
         needs = set(getattr(model, "requires", ()))
         needs |= frozenset().union(*requirements(getattr(model, "attention", ())).values())
@@ -202,7 +206,10 @@ def _check_labels(stage: StageConfig, cohort: Cohort, rows: npt.NDArray[np.int64
     classes, exclusive = stage_classes(stage, cohort)
     labels = cohort.labels[rows][:, [cohort.pathologies.index(name) for name in classes]]
     if labels.size == 0 or np.isnan(labels).all():
-        raise ConfigError(f"{where}: no training image of its cohorts has a stated label")
+        raise ConfigError(
+            f"{where}: no training image of its cohorts has a stated label; choose other 'classes' "
+            "or cohorts"
+        )
     both = (labels == 1).any(0) & (labels == 0).any(0)
     if stage.task != "contrast" and not both.any():
         raise ConfigError(

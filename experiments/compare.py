@@ -200,7 +200,11 @@ def _refuse_other(first: ScoredRun, run: ScoredRun) -> None:
             "gazedx evaluate RUN --set evaluate.grid=640"
         )
     if list(first.images["image_id"]) != list(run.images["image_id"]):
-        raise ConfigError(f"{first.path} and {run.path} cannot be compared: other images")
+        raise ConfigError(
+            f"{first.path} and {run.path} cannot be compared: their per_image.csv have "
+            f"{len(first.images)} and {len(run.images)} rows of images that are not the same; "
+            "evaluate both again"
+        )
 
 
 def _metrics(runs: Sequence[ScoredRun]) -> tuple[list[str], dict[str, str]]:

@@ -86,7 +86,10 @@ def evaluate(
     write_splits(run, cohort)
     rows = cohort.rows_of(settings.split, list(settings.cohorts or config.cohorts))
     if not len(rows):
-        raise ConfigError(f"{run}: no image in split '{settings.split}' to evaluate")
+        raise ConfigError(
+            f"{run}: no image in split '{settings.split}' to evaluate; set evaluate.split or "
+            "evaluate.cohorts"
+        )
     store = StoredPredictions(finished, cohort, device, step)
     store.ensure(rows)
     chosen = _choose(finished, cohort, store)

@@ -133,7 +133,7 @@ def _extremes(system: System) -> list[str]:
     ranked = system.scored.images.dropna(subset="cc").sort_values("cc", ascending=False)
     names = ranked["image_id"].tolist()
     if not names:
-        raise ConfigError(f"{system.scored.path}: no image has a CC; name some with --cases")
+        raise ConfigError(f"{system.scored.path}: no image has a CC; name some with --case")
     return list(dict.fromkeys([names[0], names[(len(names) - 1) // 2], names[-1]]))
 
 

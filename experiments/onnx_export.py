@@ -161,8 +161,7 @@ def _graph(model: GazeModel) -> bytes:
             f"this network cannot be exported to ONNX: {_line(error)}; 'gazedx export --to hub' "
             "and 'gazedx predict --engine torch' do not need it"
         ) from error
-    if program is None:
-        raise StageError("torch exported no graph")
+    assert program is not None  # noqa: S101 - for the type checker
     program.model.metadata_props.update(metadata(model))
     data: bytes = program.model_proto.SerializeToString()
     return data

@@ -21,7 +21,7 @@ from .needs import needs_met, without_boxes, without_positives
 from .record import read_stage, stage_folder
 from .rounds import last_round, means_best_round
 from .stage_data import stage_classes, supervised_rows
-from .weights import freeze, hand_over, read_weights
+from .weights import check_classes, freeze, hand_over, read_weights
 
 
 def plan(config: RunConfig, folder: Path) -> list[dict[str, Any]]:
@@ -174,6 +174,9 @@ def _handed_over(
                 parts = tuple(f"{encoder}." for encoder in source.contrast.encoders)
                 state = {part: v for part, v in state.items() if part.startswith(parts)}
         report = hand_over(network, state, init.prefixes, f"init from '{name}'")
+        if init.file is not None:
+            classes = stage_classes(stage, cohort)[0]
+            check_classes(network, report.loaded, classes, init.file, f"init from '{name}'")
     except GazedxError as error:
         raise ConfigError(f"stage '{stage.name}': {error}") from error
     counts = {key: len(getattr(report, key)) for key in ("loaded", "fresh", "ignored")}

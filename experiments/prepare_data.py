@@ -44,8 +44,11 @@ def cohorts_of(
         try:
             cohort = TypeAdapter(CohortConfig).validate_python(found.cohort)
         except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
+            )
             raise ConfigError(
-                f"{source}: {found.title} needs settings of yours ({error}); gazedx init {source}"
+                f"{source}: {found.title} needs settings of yours ({faults}); gazedx init {source}"
             ) from error
         return {found.name: cohort}
     known = load_config(source, overrides or []).cohorts

@@ -107,13 +107,14 @@ def write_splits(run: Path, cohort: Cohort) -> None:
     write_text(path, text)
 
 
-def write_manifest(run: Path, cohort: Cohort) -> dict[str, str]:
-    """``manifest.json``: every file with size and SHA-256, each decoded once.
+def make_manifest(run: Path, cohort: Cohort) -> dict[str, Any]:
+    """What ``manifest.json`` is to hold: every file with size and SHA-256, each decoded once.
 
     Files that an earlier manifest of the run lists with the same hash are not decoded again.
 
     Returns:
-        a hash of each cohort of the run: of its table, gaze, boxes and files.
+        ``notes``, ``files``, and under ``cohorts`` a hash of each cohort of the run: of its table,
+        gaze, boxes and files.
 
     Raises:
         DataError: naming the file that cannot be read, or whose size is not as the table says.
@@ -132,8 +133,7 @@ def write_manifest(run: Path, cohort: Cohort) -> dict[str, str]:
         str(name): _cohort_hash(cohort, np.flatnonzero(cohort.table["cohort"] == name), digests)
         for name in cohort.table["cohort"].unique()
     }
-    write_json(path, {"notes": list(cohort.notes), "cohorts": hashes, "files": files})
-    return hashes
+    return {"notes": list(cohort.notes), "cohorts": hashes, "files": files}
 
 
 def _file_facts(row: int, path: Path, cohort: Cohort, known: set[str]) -> dict[str, Any]:

@@ -24,12 +24,12 @@ from .record import (
     changed_keys,
     finish_run,
     locked,
+    make_manifest,
     now,
     read_stage,
     stage_folder,
     stage_inputs,
     user_error,
-    write_manifest,
     write_run_facts,
     write_splits,
 )
@@ -101,7 +101,12 @@ def select_stages(
     stop = names.index(last) + 1 if last else len(names)
     chosen = [s for s in config.stages[start:stop] if kinds is None or s.kind in kinds]
     if not chosen:
-        raise ConfigError(f"no stage to run: kinds {kinds}, from {first}, until {last}")
+        wanted = f"of kind {', '.join(kinds)}, " if kinds else ""
+        held = ", ".join(f"{stage.name} ({stage.kind})" for stage in config.stages)
+        raise ConfigError(
+            f"no stage to run {wanted}from '{first or names[0]}' until '{last or names[-1]}'; "
+            f"the run has, in order: {held}"
+        )
     return chosen
 
 
@@ -146,7 +151,10 @@ class StageRun:
                 path = folder / "weights.safetensors"
                 name = source
             if not path.is_file():
-                raise StageError(f"stage '{self.stage.name}': no weights at {path}")
+                raise StageError(
+                    f"stage '{self.stage.name}': no weights at {path}; make them again: "
+                    f"gazedx run CONFIG --from {name}"
+                )
             found.append((name, path))
         return found
 
@@ -187,7 +195,8 @@ def _begin(config: RunConfig, folder: Path, cohort: Cohort, first: str | None) -
     """
     remove_leftovers(folder)
     write_splits(folder, cohort)
-    data = write_manifest(folder, cohort)
+    manifest = make_manifest(folder, cohort)
+    data: dict[str, str] = manifest["cohorts"]
     for stage in config.stages:
         if stage.name == first:
             break
@@ -196,6 +205,7 @@ def _begin(config: RunConfig, folder: Path, cohort: Cohort, first: str | None) -
         if record is not None and record["status"] != "skipped":
             weights = record["inputs"]["weights"]
             _refuse_changed(stage.name, record, stage_inputs(config, stage, data, weights))
+    write_json(folder / "manifest.json", manifest)
     save_config(config, folder / "config.yaml")
     write_run_facts(folder, config, config.trainer.device)
     return data

@@ -7,7 +7,7 @@ from eye_gaze_data.anatomy import AnatomySource, annotated_rows
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.datamodule import StageData as StageDataModule
 from eye_gaze_data.dataset import GazeDataset
-from eye_gaze_data.errors import ConfigError, DataError, nearest
+from eye_gaze_data.errors import ConfigError, nearest
 from eye_gaze_data.sampler import Rows
 from eye_gaze_data.unrendered import UnrenderedDataset
 from saliency.config import GAZE_TASKS
@@ -68,6 +68,24 @@ def stage_dataset(
     )
 
 
+def split_rows(stage: StageConfig, cohort: Cohort) -> dict[str, dict[str, Rows]]:
+    """The rows of each cohort of a stage, for its training and for its validation.
+
+    Raises:
+        ConfigError: if a cohort has no image in one of the two splits.
+    """
+    splits: tuple[str, ...] = (stage.data.train, stage.data.valid)
+    rows = {s: {name: cohort.rows_of(s, [name]) for name in stage.data.cohorts} for s in splits}
+    for split, parts in rows.items():
+        for name, part in parts.items():
+            if not len(part):
+                raise ConfigError(
+                    f"stage '{stage.name}': cohort '{name}' has no image in split '{split}', and a "
+                    "stage needs both train and valid; change the splits of the cohort"
+                )
+    return rows
+
+
 def build_data(
     config: RunConfig,
     stage: StageConfig,
@@ -86,21 +104,14 @@ def build_data(
         films: false for a stage that reads only what was computed once.
 
     Raises:
-        DataError: if a cohort has no image in the training or the validation split.
+        ConfigError: if a cohort has no image in the training or the validation split.
     """
     data = stage.data
     train = stage_dataset(config, stage, cohort, anatomy, augment=True, films=films)
     # A contrast of views has a validation loss only over views, too: those of one fixed draw.
     paired = stage.task == "contrast" and len(data.training_views()) > 1
     valid = stage_dataset(config, stage, cohort, anatomy, augment=paired, films=films)
-    rows = {
-        split: {name: cohort.rows_of(split, [name]) for name in data.cohorts}
-        for split in (data.train, data.valid)
-    }
-    for split, parts in rows.items():
-        for name, part in parts.items():
-            if not len(part):
-                raise DataError(f"stage '{stage.name}': cohort '{name}' has no image in '{split}'")
+    rows = split_rows(stage, cohort)
     mix, weights = rows[data.train], data.weights
     if data.supervision is not None:
         mix, weights = supervised_rows(stage, cohort), dict(data.supervision.items())

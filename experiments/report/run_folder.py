@@ -51,8 +51,7 @@ def read_run_folder(path: Path) -> RunFolder:
         DataError: there is no ``run.json``, or a JSON file does not hold an object.
     """
     if not (path / "run.json").is_file():
-        message = f"expected a run folder with run.json, found none in {path}; give a run's folder"
-        raise DataError(message)
+        raise DataError(f"{path}: expected a run folder with run.json, found none")
     evaluate = path / "evaluate"
     columns, images = _read_table(evaluate / "per_image.csv")
     return RunFolder(

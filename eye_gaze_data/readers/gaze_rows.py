@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from eye_gaze_data.errors import DataError, nearest
+from eye_gaze_data.errors import DataError
 from eye_gaze_data.problems import Problems
 from eye_gaze_data.tables import numeric, read_csv
 
@@ -50,8 +50,7 @@ def read_points(
     spelled = _as_spelled(table.columns, [*text, *number])
     for wanted in (*text, *number):
         if wanted not in spelled:
-            read_csv(path, [wanted])  # tells of other separators too
-            raise DataError(f"{path}: no column '{wanted}'; {nearest(wanted, table.columns)}")
+            read_csv(path, [wanted])  # refuses it, and tells of other separators
     table = table.rename(columns={found: wanted for wanted, found in spelled.items()})
     return numeric(table[[*text, *number]], number, path, problems, blank=True)
 
@@ -204,7 +203,7 @@ def _read_quickly(path: Path, spelled: dict[str, str], text: Sequence[str]) -> p
     table = table[table.notna().any(axis=1)]
     numbers = table[[found for name, found in spelled.items() if name not in text]]
     if table.empty or np.isinf(numbers.to_numpy()).any():
-        raise ValueError("the slow way tells what is wrong")
+        raise ValueError  # the slow way tells what is wrong
     names = [spelled[name] for name in text]
     table = table.assign(**{name: table[name].fillna("") for name in names})
     return table.rename(columns={found: name for name, found in spelled.items()})

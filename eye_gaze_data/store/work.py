@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from eye_gaze_data.cohort import Cohort, ImageReader, MaskReader, Pixels
-from eye_gaze_data.errors import DataError
+from eye_gaze_data.errors import DataError, StageError
 from eye_gaze_data.twins import content_hash, look_hash
 
 from .config import StoreConfig
@@ -103,7 +103,8 @@ def _listen(pipes: dict[Connection, BaseProcess], step: Callable[[], None]) -> N
 
     Raises:
         DataError: if a film cannot be read.
-        RuntimeError: if a worker failed or was killed.
+        StageError: if a worker was killed.
+        RuntimeError: if a worker failed.
     """
     at_work = dict(pipes)
     while at_work:
@@ -115,7 +116,7 @@ def _listen(pipes: dict[Connection, BaseProcess], step: Callable[[], None]) -> N
                 process = at_work.pop(ready)
                 process.join()
                 if process.exitcode:
-                    raise RuntimeError(
+                    raise StageError(
                         f"a worker process ended with code {process.exitcode}: killed, or out of "
                         "memory; run the command again to go on, with fewer --workers"
                     ) from None

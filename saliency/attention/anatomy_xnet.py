@@ -6,7 +6,7 @@ average pooling (PWAP) is PCAM's (Ye et al. 2020); its anatomy variant is a reco
 (specs: attention systems, D.1 and D.2).
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from .contract import (
     AttentionModule,
     AttentionOutput,
     Features,
+    check_choice,
     has_values,
     image_level_term,
     one_map,
@@ -59,8 +60,7 @@ class AnatomyGate(nn.Module):
         super().__init__()
         if ratio <= 0:
             raise ValueError(f"ratio must be above 0, found {ratio}")
-        if gate_dropout not in {"pre", "post"}:
-            raise ValueError(f"gate_dropout must be 'pre' or 'post', found '{gate_dropout}'")
+        check_choice("gate_dropout", gate_dropout, get_args(GateDropout))
         hidden = max(1, round(ratio * channels))
         self.squeeze = nn.ModuleList(nn.Linear(channels, hidden) for _ in range(4))
         self.excite = nn.Linear(hidden, channels)

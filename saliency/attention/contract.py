@@ -1,6 +1,6 @@
 """What every attention module takes and gives, whichever paper it comes from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -95,6 +95,16 @@ def one_map(features: Features) -> Tensor:
 def has_values(tensor: Tensor) -> bool:
     """Whether there are numbers to look at: a traced graph and the ``meta`` device have none."""
     return not (torch.compiler.is_exporting() or tensor.is_meta)
+
+
+def check_choice(option: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse an option, read from a config, that is none of its choices.
+
+    Raises:
+        ValueError: with the choices.
+    """
+    if value not in choices:
+        raise ValueError(f"{option} must be one of {', '.join(choices)}, found '{value}'")
 
 
 def image_level_term(logits: Tensor, labels: Tensor) -> LossTerm:

@@ -5,7 +5,7 @@ Evidence: verified in the released code (specs: attention systems, A.1 to A.4), 
 and a loss and leave the features as they are, so they can be dropped after training.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ from .contract import (
     AttentionModule,
     AttentionOutput,
     Features,
+    check_choice,
     has_values,
     image_level_term,
     one_map,
@@ -146,7 +147,7 @@ class ImageLevelSite(AttentionModule):
 
     def __init__(self, channels: int, *, classes: int, global_reduce: Reduce = "sum") -> None:
         super().__init__()
-        _check_reduce(global_reduce)
+        check_choice("global_reduce", global_reduce, get_args(Reduce))
         self.image_level = ImageLevelAttention(channels, classes)
         self.global_reduce = global_reduce
 
@@ -185,7 +186,7 @@ class DualAttentionSite(AttentionModule):
         detach_class: bool = False,
     ) -> None:
         super().__init__()
-        _check_reduce(global_reduce)
+        check_choice("global_reduce", global_reduce, get_args(Reduce))
         self.classes, self.detach_class = classes, detach_class
         self.levels = nn.ModuleList(
             DualAttention(width, classes, global_reduce) for width in channels
@@ -236,8 +237,3 @@ def box_targets(box_labels: list[Tensor], classes: int) -> Float[Tensor, "b k"]:
     for row, labels in enumerate(box_labels):
         targets[row, labels[labels >= 0].cpu()] = 1
     return targets
-
-
-def _check_reduce(value: str) -> None:
-    if value not in {"sum", "mean"}:
-        raise ValueError(f"global_reduce must be 'sum' or 'mean', found '{value}'")

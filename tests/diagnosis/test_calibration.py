@@ -174,7 +174,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(DataError, match=r"expected \(n, 2\) both, found \(4, 3\) and \(4, 3\)"):
         Temperature.fit(logits, classes, ["a", "b"], exclusive=False)
     fitted = Temperature.fit(*make_logits(11, 20, 1.0), ["a", "b", "c"], exclusive=False)
-    with pytest.raises(DataError, match=r"expected \(n, 3\) for a, b, c, found \(4, 2\)"):
+    with pytest.raises(DataError, match=r"logits: expected \(n, 3\) for a, b, c, found \(4, 2\)"):
         fitted.probabilities(logits[:, :2])
     logits[0, 0] = np.inf
     with pytest.raises(DataError, match="expected finite numbers where the class is known"):

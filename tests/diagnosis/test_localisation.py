@@ -101,7 +101,7 @@ def test_a_box_turned_round_is_refused(box: tuple[float, float, float, float]) -
 
 
 def test_a_map_of_another_grid_is_refused() -> None:
-    with pytest.raises(DataError, match=r"boxes' grid \(6, 8\): found \(6, 9\)"):
+    with pytest.raises(DataError, match=r"a map on the boxes' grid \(6, 8\): found \(6, 9\)"):
         mass_inside(np.ones((6, 9)), region((1, 2, 3, 4)))
 
 

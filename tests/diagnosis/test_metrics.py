@@ -98,9 +98,17 @@ def test_a_score_without_a_label_may_be_missing() -> None:
 @pytest.mark.parametrize(
     ("scores", "labels", "message"),
     [
-        ([[0.1], [np.nan]], [[1.0], [0.0]], "finding 'a': scores: expected a number .* row 1"),
+        (
+            [[0.1], [np.nan]],
+            [[1.0], [0.0]],
+            "finding 'a': scores: expected a number where the label is known, found NaN, row 1",
+        ),
         ([[0.1], [0.2]], [[1.0], [-1.0]], "finding 'a': labels: .* found -1.0 in row 1"),
-        ([[0.1], [0.2]], [[1.0, 0.0]], r"expected \(n, 1\) both, .* \(2, 1\) and \(1, 2\)"),
+        (
+            [[0.1], [0.2]],
+            [[1.0, 0.0]],
+            r"expected \(n, 1\) both, one column a finding, found \(2, 1\) and \(1, 2\)",
+        ),
         ([[0.1, 0.2]], [[1.0, 0.0]], r"expected \(n, 1\) both"),
         ([0.1, 0.2], [1.0, 0.0], r"expected \(n, 1\) both"),
     ],

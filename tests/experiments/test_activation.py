@@ -110,7 +110,7 @@ def test_a_stage_that_only_classifies_is_scored_by_its_evidence(padded: Path) ->
     expected = pearsonr(evidence.ravel(), truth.ravel()).statistic
     by_row = table.set_index("index")["activation_cc"]
     assert by_row[row] == pytest.approx(expected, abs=1e-3)
-    with pytest.raises(StageError, match="predicts no density"):
+    with pytest.raises(StageError, match="the stage predicts no density"):
         resample_density(prediction, frame, size)
 
 

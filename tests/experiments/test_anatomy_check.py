@@ -137,7 +137,7 @@ def test_masks_that_cannot_be_learned_from_are_named() -> None:
     def check(change: Callable[[int, Pixels], Pixels]) -> None:
         check_against_cohort(config, replace(cohort, masks=Changed(cohort, change)))
 
-    with pytest.raises(ConfigError, match="no film of split 'valid' has a mask of left_lung"):
+    with pytest.raises(ConfigError, match="': no film of split 'valid' has a mask of left_lung"):
         check(lambda row, masks: masks * np.float32(np.nan if row in valid else 1))
     with pytest.raises(ConfigError, match="no film of split 'train' has a mask"):
         check(lambda row, masks: masks * np.float32(np.nan if row in train else 1))

@@ -87,6 +87,12 @@ def test_turns_that_cannot_work_are_refused(changes: dict[str, Any], message: st
     assert message in str(caught.value)
 
 
+def test_shares_that_are_all_zero_are_refused() -> None:
+    stage = small_stage("views", "pretrain", "contrast", data=data(supervision={"both": 0}))
+    with pytest.raises(ConfigError, match="stage 'views': data.supervision needs a share above 0"):
+        check_config(small_config(stages=[stage]))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -35,6 +35,12 @@ def losses(**values: Any) -> dict[str, Any]:  # noqa: ANN401
 REFUSED: list[tuple[str, dict[str, Any] | None, dict[str, Any], str]] = [
     ("contrast", MT, {}, "contrast.encoder 'encoder_a' does not exist; did you mean 'encoder'"),
     ("contrast", None, {"contrast": {"encoder": "encoder"}}, "contrast.encoder 'encoder' does not"),
+    (
+        "contrast",
+        MODEL | {"attention": [{"use": "probabilistic_pooling", "at": "fusion"}]},
+        losses(pooled_classes=1),
+        "a contrast stage has no loss 'pooled_classes' of its attention",
+    ),
     ("saliency", MODEL | {"in_channels": 3}, {}, "films have 1 channel, model 'network' expects 3"),
     ("classify", UNET | {"in_channels": 2}, {}, "expects 2; set in_channels: 1"),
     ("saliency", None, losses(map_cross_entropy=1), "goes with a 'smp_unet' whose map is"),
@@ -123,3 +129,30 @@ def test_two_losses_of_one_head_are_refused() -> None:
     config = one("classify", **both)
     with pytest.raises(ConfigError, match="read the same logits; choose one"):
         check_against_cohort(config, build_cohorts(config))
+
+
+def test_labels_of_two_kinds_do_not_meet_in_a_stage() -> None:
+    films = small_tree()["cohorts"]["phantom"]
+    cohorts = {"several": films, "one": films | {"labels": "exclusive", "seed": 1}}
+    data = {"cohorts": ["several", "one"], "image_size": [32, 32]}
+    stage = small_stage("only", "cooperative", "classify", data=data)
+    config = parse_config(small_tree(stages=[stage], cohorts=cohorts), Path("run.yaml"))
+    message = "'only': cohorts with exclusive and with multiple labels cannot meet in one stage"
+    with pytest.raises(ConfigError, match=message):
+        check_against_cohort(config, build_cohorts(config))
+
+
+def test_a_softmax_over_labels_that_may_hold_at_once_is_refused() -> None:
+    config = one("classify", **losses(cross_entropy=1))
+    with pytest.raises(ConfigError, match="'only': several labels may hold at once; use 'bce'"):
+        check_against_cohort(config, build_cohorts(config))
+
+
+@pytest.mark.parametrize("gone", ["train", "valid"])
+def test_a_split_without_images_is_refused(gone: str) -> None:
+    config = one("classify")
+    cohort = build_cohorts(config)
+    cohort.table.loc[cohort.table["split"] == gone, "split"] = "test"
+    message = f"stage 'only': cohort 'phantom' has no image in split '{gone}', and a stage needs"
+    with pytest.raises(ConfigError, match=message):
+        check_against_cohort(config, cohort)

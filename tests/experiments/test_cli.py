@@ -159,7 +159,7 @@ def test_a_folder_that_is_no_run_is_refused(
 ) -> None:
     code, _, error = gazedx(capsys, monkeypatch, command, str(tmp_path))
     assert code == 2
-    assert "no run folder" in error
+    assert "no run folder (it has no config.yaml); see: gazedx run --help" in error
 
 
 def test_predict_does_the_good_files_and_lists_the_bad_ones(

@@ -143,7 +143,14 @@ def test_runs_on_other_data_are_refused_with_the_reason(
 ) -> None:
     first = make_run("base", 0.0)
     second = make_run("other", 0.1, identity=changed, **other_epochs(2))
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=f"{message}.*. Evaluate both alike, e.g. gazedx eval"):
+        compare([first, second])
+
+
+def test_tables_of_other_images_are_refused(make_run: MakeRun) -> None:
+    first = make_run("base", 0.0)
+    second = make_run("other", 0.1, table=images(0.1, 0)[1:], **other_epochs(2))
+    with pytest.raises(ConfigError, match="10 and 9 rows of images that are not the same; eval"):
         compare([first, second])
 
 
@@ -156,10 +163,10 @@ def test_what_is_no_pair_of_evaluated_runs_is_refused(make_run: MakeRun, tmp_pat
     with pytest.raises(ConfigError, match="another run has the same config and seed"):
         compare([first, first])
     second = make_run("other", 0.1, **other_epochs(2))
-    with pytest.raises(ConfigError, match="expected one of base, other, found 'best'"):
+    with pytest.raises(ConfigError, match="--reference: expected one of base, other, found 'best'"):
         compare([first, second], reference="best")
     write_json(second / "evaluate" / "metrics.json", {"stage": "joint"})
-    with pytest.raises(DataError, match="older version"):
+    with pytest.raises(DataError, match="evaluated by an older version; gazedx evaluate"):
         compare([first, second])
 
 

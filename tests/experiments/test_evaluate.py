@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -98,11 +99,20 @@ def test_tensorboard_has_hyperparameters_with_final_metrics(evaluated_run: Path)
 def test_an_unfinished_stage_is_refused(finished_run: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no run folder"):
         evaluate(tmp_path)
-    with pytest.raises(ConfigError, match="no stage 'jint'"):
+    with pytest.raises(ConfigError, match="small: no stage 'jint'; known: contrast, classify"):
         Predictor.load(finished_run, "jint")
     (tmp_path / "config.yaml").write_text((finished_run / "config.yaml").read_text())
     with pytest.raises(StageError, match="was never run"):
         Predictor.load(tmp_path)
+
+
+def test_a_split_without_images_is_refused(finished_run: Path, tmp_path: Path) -> None:
+    config = finished_run / "config.yaml"
+    (tmp_path / "config.yaml").write_text(config.read_text().replace("test: 0.3", "test: 0.0"))
+    (tmp_path / "05-joint").mkdir()
+    shutil.copy(finished_run / "05-joint" / "stage.json", tmp_path / "05-joint")
+    with pytest.raises(ConfigError, match="no image in split 'test' to evaluate; set evaluate.spl"):
+        evaluate(tmp_path)
 
 
 @pytest.mark.parametrize(("original", "size"), [((90, 60), (64, 64)), ((50, 131), (64, 96))])

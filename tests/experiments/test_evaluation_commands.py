@@ -52,7 +52,7 @@ def test_mistakes_are_one_message(capsys: Capture, monkeypatch: Patch, tmp_path:
     (maps / "0.npy").unlink()
     code, _, error = gazedx(capsys, monkeypatch, *words)
     assert code == 1
-    assert "found none for 0 (1 in all)" in error
+    assert "images of " + str(fixations) + ", found none for 0 (1 in all)" in error
     code, _, error = gazedx(capsys, monkeypatch, "compare", str(tmp_path), str(tmp_path / "x"))
     assert code == 1
     assert "was not evaluated" in error
@@ -87,4 +87,4 @@ def test_evaluate_takes_its_own_settings(
     assert read_json(run / "evaluate" / "metrics.json")["settings"]["grid"] == 48
     code, _, error = gazedx(capsys, monkeypatch, "evaluate", str(run), "--set", "seed=1")
     assert code == 2
-    assert "evaluate.* only" in error
+    assert "--set seed=1: a run that is trained can be given evaluate.* only" in error

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -68,7 +69,7 @@ def test_the_same_twice_and_as_pixels(
 
 
 def test_what_cannot_be_drawn_is_refused(evaluated_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"ends in \.pdf, \.svg, \.png"):
+    with pytest.raises(ConfigError, match=r"expected a file that ends in \.pdf, \.svg, \.png"):
         draw_figure([evaluated_run], [], tmp_path / "figure.docx")
     with pytest.raises(ConfigError, match="image 'nobody' was not evaluated"):
         draw_figure([evaluated_run], ["nobody"], tmp_path / "figure.pdf")
@@ -77,6 +78,25 @@ def test_what_cannot_be_drawn_is_refused(evaluated_run: Path, tmp_path: Path) ->
     assert isinstance(result.exception, ConfigError)
     assert "several runs go with --figure" in str(result.exception)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_stage_without_gaze_has_no_figure(evaluated_run: Path, tmp_path: Path) -> None:
+    tree = yaml.safe_load((evaluated_run / "config.yaml").read_text())
+    tree["evaluate"]["stage"] = "contrast"
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
+    shutil.copytree(evaluated_run / "01-contrast", tmp_path / "01-contrast")
+    with pytest.raises(ConfigError, match="stage 'contrast' predicts no gaze to draw"):
+        draw_figure([tmp_path], [], tmp_path / "figure.pdf")
+
+
+def test_without_a_score_there_is_no_best_case(
+    evaluated_run: Path, images: pd.DataFrame, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(evaluated_run, run)
+    images.assign(cc=np.nan).to_csv(run / "evaluate" / "per_image.csv", index=False)
+    with pytest.raises(ConfigError, match="no image has a CC; name some with --case$"):
+        draw_figure([run], [], tmp_path / "figure.pdf")
 
 
 def test_colours_are_those_of_the_report() -> None:

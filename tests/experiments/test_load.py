@@ -84,6 +84,10 @@ def test_systems_that_are_not_built_say_so(monkeypatch: pytest.MonkeyPatch) -> N
         ({"epocs": 3}, "unknown key 'stages.0.epocs'; did you mean 'epochs'?"),
         ({"epochs": 0}, "'stages.0.epochs': Input should be greater than or equal to 1, found 0"),
         ({"task": "sailency"}, "'stages.0.task'"),
+        (
+            {"init": [{"stage": "a", "prefixes": {}}]},
+            "'stages.0.init.0.prefixes': Value error, must map at least one prefix, found {}",
+        ),
         ({"data": {"cohorts": "phantom"}}, "the key 'stages.0.data.image_size' is missing"),
         (
             {"data": {"cohorts": "phantom", "image_size": [64, 64], "gaze": {"presett": "paper"}}},
@@ -140,7 +144,7 @@ def test_overrides_reach_stages_by_name_and_number() -> None:
     ("text", "message"),
     [
         ("seed", "expected key.key=value"),
-        ("stages.fusee.epochs=1", "did you mean 'fuse'?"),
+        ("stages.fusee.epochs=1", "epochs=1: no entry 'fusee'; did you mean 'fuse'?"),
         ("stages.fuse.epoch=1", "unknown key 'stages.3.epoch'"),
         ("cohorts.phantom.readers=[", "the value is no YAML"),
         ("seed=-1", "greater than or equal to 0"),
@@ -153,15 +157,22 @@ def test_a_wrong_override_is_refused(text: str, message: str) -> None:
 
 
 def test_a_missing_config_names_the_shipped_ones() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'demo'"):
+    with pytest.raises(ConfigError, match="dmeo: no such config file; did you mean 'demo'"):
         load_config(Path("dmeo"))
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words"])
-def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]", "expected a mapping of keys, found list"),
+        ("just words", "expected a mapping of keys, found str"),
+        ("a: [", "expected YAML, cannot read it: while parsing a flow node"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="run.yaml: expected"):
+    with pytest.raises(ConfigError, match=f"run.yaml: {message}"):
         load_config(path)
 
 

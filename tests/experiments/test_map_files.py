@@ -62,7 +62,7 @@ def test_sizes_come_from_images_then_columns_then_maps(maps: Path, tmp_path: Pat
     assert found.cohort.size_of(1) == (30, 40)
     assert found.cohort.images(0)[0, 0] == pytest.approx(0.2)
     (films / "b.png").unlink()
-    with pytest.raises(DataError, match="no image for b"):
+    with pytest.raises(DataError, match=r"no image for b \(1 in all\); leave --images out"):
         read_map_folder(maps, table(tmp_path, text), films)
 
 
@@ -79,9 +79,15 @@ def test_patients_and_images_without_fixations(maps: Path, tmp_path: Path) -> No
         ("image,x,y\na,1,one\n", "line 2: column 'y' must be a finite number"),
         ("image,x,y\na,1,\n", "line 2: column 'y' must stand where x does"),
         ("image,x,y\n,1,1\n", "must not be empty"),
-        ("image,x,y\na,1,1\nmissing,1,1\n", "found none for missing"),
+        (
+            "image,x,y\na,1,1\nmissing,1,1\n",
+            ", found none for missing",
+        ),
         ("image,x,y,duration\na,1,1,-3\n", "must be at least 0"),
-        ("image,x,y,width,height\na,1,1,8,6\na,1,1,9,6\n", "line 3: image 'a' has another"),
+        (
+            "image,x,y,width,height\na,1,1,8,6\na,1,1,9,6\n",
+            "line 3: image 'a' has another width or height than before",
+        ),
         ("image,x,y,width,height\na,1,1,8.5,6\n", "must be whole"),
         ("image,x,y,patient\na,1,1,p\na,1,1,q\n", "same for all rows"),
     ],
@@ -95,9 +101,9 @@ def test_a_wrong_table_is_refused_with_its_line(
 
 def test_two_maps_of_one_image_are_refused(maps: Path, tmp_path: Path) -> None:
     np.save(maps / "b.npy", np.ones((6, 8)))
-    with pytest.raises(DataError, match=r"two files of 'b': b.npy and b.png"):
+    with pytest.raises(DataError, match="maps: two files of 'b': b.npy and b.png; keep one"):
         read_map_folder(maps, table(tmp_path))
-    with pytest.raises(DataError, match="expected a folder"):
+    with pytest.raises(DataError, match="nothing: expected a folder, found none"):
         read_map_folder(tmp_path / "nothing", table(tmp_path))
 
 
@@ -132,8 +138,8 @@ def test_what_is_no_map_is_refused(tmp_path: Path) -> None:
         ("volume.npy", "expected one plane"),
         ("complex.npy", "expected one plane"),
         ("empty.npy", "expected one plane"),
-        ("broken.png", "cannot read it"),
-        ("colour.png", "found colours"),
+        ("broken.png", "broken.png: expected a saliency map, cannot read it"),
+        ("colour.png", "colour.png: expected a grey map, found colours"),
     ):
         with pytest.raises(DataError, match=message):
             read_map(tmp_path / name)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import yaml
 
-from experiments import cli
+from experiments import cli, prepare_data
 from experiments.load import load_config
+from experiments.own_tables import Found
 from experiments.prepare_data import cohorts_of, options, usable_cores
 from eye_gaze_data.errors import ConfigError
 from eye_gaze_data.files import read_json
@@ -147,6 +148,16 @@ def test_a_folder_is_recognised_and_prepared(
     (bare / "a.png").write_bytes((files / "f0.png").read_bytes())
     with pytest.raises(ConfigError, match="films without a table; gazedx init"):
         cohorts_of(bare)
+
+
+def test_a_folder_that_needs_settings_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Found("films", "A data set", {"kind": "egd_cxr", "root": str(tmp_path)})
+    monkeypatch.setattr(prepare_data, "recognise", lambda _: found)
+    message = r"A data set needs settings of yours \(egd_cxr.images: Field required\); gazedx init"
+    with pytest.raises(ConfigError, match=message):
+        cohorts_of(tmp_path)
 
 
 def test_a_film_in_two_splits_under_two_ids_is_refused_across_cohorts(

@@ -375,9 +375,22 @@ def test_a_run_without_cases_or_evaluation(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"run\.json, found none"):
+    with pytest.raises(DataError, match=r"expected a run folder with run\.json, found none"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1]", "run.json: expected a JSON object, found list"),
+        ("{", "run.json: expected JSON, .*; repeat the step that writes it"),
+    ],
+)
+def test_facts_that_are_no_json_object_are_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(DataError, match=message):
+        write_report(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +408,7 @@ def test_a_case_that_cannot_be_shown_is_named(
 ) -> None:
     run = write_run(tmp_path)
     write_case(run, 5, **changes)
-    with pytest.raises(DataError, match=rf"000005\.npz.*{message}"):
+    with pytest.raises(DataError, match=rf"000005\.npz.*{message}.*; evaluate the run again"):
         write_report(run)
 
 

@@ -1,3 +1,4 @@
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from diagnosis.published.config import DualAttNetConfig
+from experiments import training
 from experiments.config import RunConfig
 from experiments.load import load_config
 from experiments.record import locked, read_stage
@@ -172,6 +174,34 @@ def test_stages_are_selected_by_kind_and_name() -> None:
     assert names == ["classify", "saliency"]
     with pytest.raises(ConfigError, match="no stage 'jint'"):
         select_stages(config, None, "jint", None)
+    message = (
+        r"no stage to run of kind cooperative, from 'joint' until 'joint'; the run has, in order: "
+        r"contrast \(pretrain\), classify \(pretrain\), saliency \(cooperative\)"
+    )
+    with pytest.raises(ConfigError, match=message):
+        select_stages(config, ["cooperative"], "joint", None)
+    with pytest.raises(ConfigError, match="no stage to run from 'joint' until 'fuse'; the run has"):
+        select_stages(config, None, "joint", "fuse")
+
+
+def test_a_record_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "stage.json").write_text("{")
+    with pytest.raises(StageError, match=r"stage.json: expected JSON, cannot read it \(Expecting"):
+        read_stage(tmp_path)
+
+
+def test_a_frozen_part_that_moved_fails_the_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prints = itertools.count()
+    monkeypatch.setattr(training, "frozen_fingerprint", lambda *_, **__: str(next(prints)))
+    config = small_config(stages=[small_stage("gaze", "cooperative", "saliency", epochs=1)])
+    with pytest.raises(StageError, match="stage 'gaze': a frozen parameter or statistic changed"):
+        quiet(config, tmp_path)
+    record = read_stage(tmp_path / "01-gaze")
+    assert record is not None
+    assert record["status"] == "failed"
+    assert not (tmp_path / "01-gaze" / "weights.safetensors").exists()
 
 
 def test_a_locked_folder_is_refused(tmp_path: Path) -> None:
@@ -192,7 +222,10 @@ def test_a_locked_folder_is_refused(tmp_path: Path) -> None:
             {"init": [{"stage": "first", "prefixes": {"encoder_a.": "encoder_b."}}]},
             "has no place in the network",
         ),
-        ({"data": {"cohorts": "phantom", "image_size": [40, 32]}}, "multiples of 32"),
+        (
+            {"data": {"cohorts": "phantom", "image_size": [40, 32]}},
+            "image_size must be multiples of 32, found 40x32; the next is 64x32, or set pad: true",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_trained(
@@ -212,7 +245,9 @@ def test_a_system_that_is_not_built_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(DualAttNetConfig, "built", False)
-    with pytest.raises(ConfigError, match="the model 'dualattnet' is not built yet"):
+    with pytest.raises(
+        ConfigError, match="cannot be trained yet:\n.*'dualattnet' is not built yet"
+    ):
         quiet(load_config(Path("dualattnet")), tmp_path / "run")
 
 

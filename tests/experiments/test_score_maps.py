@@ -207,3 +207,11 @@ def test_real_gaze_has_plausible_floors_and_ceiling(shared_data: Path, tmp_path:
     assert 0.88 < values["leave_one_reader_out"]["auc"] < 0.97
     assert values["leave_one_reader_out"]["ig"] > 1
     assert values["model"]["nss"] > 0
+
+
+def test_a_table_without_a_fixation_is_refused(tmp_path: Path) -> None:
+    maps, fixations = write_study(tmp_path, 1)
+    fixations.write_text("image,x,y\n0,,\n")
+    given = read_map_folder(maps, fixations)
+    with pytest.raises(DataError, match="the fixation table has no fixation on any image"):
+        score_maps(given, tmp_path / "out", settings())

@@ -103,8 +103,17 @@ def test_no_class_and_no_organ_is_a_batch_too() -> None:
 def test_a_missing_key_is_named() -> None:
     batch = cast(dict[str, Any], _batch())
     del batch["anatomy"], batch["boxes"]
-    with pytest.raises(DataError, match=r"missing \['anatomy', 'boxes'\]"):
+    with pytest.raises(
+        DataError, match=r"every key of the contract, missing \['anatomy', 'boxes'\]"
+    ):
         check_batch(cast(Batch, batch), CLASSES, ORGANS)
+
+
+def test_images_without_their_channel_are_refused() -> None:
+    batch = _batch()
+    batch["image"] = batch["image"][:, 0]
+    with pytest.raises(DataError, match=r"batch\['image'\]: expected \(B, 1, H, W\), found \("):
+        check_batch(batch, CLASSES, ORGANS)
 
 
 def _as(dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

@@ -288,7 +288,7 @@ def test_sigma_is_a_share_of_the_height_or_degrees() -> None:
     assert sigma_pixels(Recipe(sigma=0.1), 500, math.nan, "a") == pytest.approx(50)
     degree = PRESETS["degree"]
     assert sigma_pixels(degree, 500, 31.5, "a") == pytest.approx(31.5)
-    with pytest.raises(ConfigError, match=r"image 'films/7'.*no pixels per degree.*'height'"):
+    with pytest.raises(ConfigError, match="image 'films/7'.* cohort has no pixels per degree"):
         sigma_pixels(degree, 500, math.nan, "films/7")
 
 

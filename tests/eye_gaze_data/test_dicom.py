@@ -271,6 +271,9 @@ def test_padding_may_be_a_range(tmp_path: Path) -> None:
     header = {"PixelPaddingValue": 30, "PixelPaddingRangeLimit": 20}
     read = read_image(_dicom(tmp_path / "a.dcm", stored, **header))
     np.testing.assert_allclose(read, [[10 / 255, 0, 0, 200 / 255]], rtol=1e-6)
+    twice = _dicom(tmp_path / "b.dcm", stored, PixelPaddingValue=[20, 30])
+    with pytest.raises(DataError, match=r"b.dcm: the padding value '\[20, 30\]' is no number"):
+        read_image(twice)
 
 
 def test_too_few_stored_bits_in_the_header_do_not_cut_the_film(tmp_path: Path) -> None:

@@ -109,5 +109,7 @@ def test_a_torn_patient_is_named_with_images() -> None:
 
 
 def test_an_unknown_split_is_named_with_an_image() -> None:
-    with pytest.raises(DataError, match=r"found \['training'\] \(image 'i1'\)"):
+    with pytest.raises(
+        DataError, match=r"split must be one of .*, found \['training'\] \(image 'i1'\)"
+    ):
         check_splits(_cohort(["p", "q"], ["train", "training"]))

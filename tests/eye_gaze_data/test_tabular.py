@@ -151,7 +151,7 @@ def test_where_keeps_rows_and_lines_are_still_those_of_the_file(folder: Path) ->
     assert cohort.table.index.tolist() == [0, 1, 2]
     with pytest.raises(DataError, match=r"images.csv, line 5: column 'Mass' .*found 'x'"):
         _load(folder, images=_images(folder, *lines, where={"view": ["PA"]}))
-    with pytest.raises(DataError, match=r"no row has 'view' in \['XX'\]"):
+    with pytest.raises(DataError, match=r": no row has 'view' in \['XX'\]"):
         _load(folder, images=_images(folder, *lines, where={"view": ["XX"]}))
 
 
@@ -216,7 +216,7 @@ def test_an_image_that_is_no_image_is_named_by_line(folder: Path) -> None:
 
 def test_a_label_may_not_take_a_name_of_ours(folder: Path) -> None:
     images = _images(folder, "image,patient,height", "a.png,p1,1", labels=["height"])
-    with pytest.raises(DataError, match=r"label column\(s\) \['height'\].*uses itself"):
+    with pytest.raises(DataError, match=r"label column\(s\) \['height'\] have a name that gazedx"):
         _load(folder, images=images)
 
 
@@ -564,7 +564,9 @@ def test_skip_leaves_out_images_and_lists_each_with_its_line(folder: Path) -> No
 
 def test_nothing_left_is_refused_even_with_skip(folder: Path) -> None:
     images = _images(folder, "image,patient,Mass", "gone.png,p1,1")
-    with pytest.raises(DataError, match=r"no row is left; .*line 2: .*gone.png: the file does not"):
+    with pytest.raises(
+        DataError, match=r": no row is left; .*line 2: .*gone.png: the file does not"
+    ):
         _load(folder, images=images, on_error="skip")
 
 

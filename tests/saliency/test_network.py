@@ -132,6 +132,12 @@ def test_a_single_output_is_a_module_with_the_network_s_parameters_and_mode() ->
     assert not network.training
 
 
+def test_an_image_of_other_channels_is_refused() -> None:
+    message = r"images \(B, 1, H, W\), found \(2, 3, 8, 8\); see in_channels of the model"
+    with pytest.raises(ConfigError, match=message):
+        Toy().fitted(torch.zeros(2, 3, 8, 8))
+
+
 def test_what_a_network_does_not_serve_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         Segmenter().as_classifier()

@@ -140,7 +140,8 @@ def test_a_single_film_at_a_level_of_one_cell_can_be_trained_on(supervision: str
 
 def test_fine_grained_attention_beside_faster_rcnn_is_refused() -> None:
     with pytest.raises(
-        ConfigError, match="'faster_rcnn' proposes boxes without classes; set super"
+        ConfigError,
+        match="^supervision 'ila_fgda' weighs .*'faster_rcnn' proposes boxes",
     ):
         make(detector="faster_rcnn", supervision="ila_fgda")
 

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from eye_gaze_data.errors import DataError
 from eye_gaze_data.images import image_size, read_image
 from eye_gaze_data.layouts.films import write_dicom, write_jpeg, write_png
 
@@ -55,3 +57,13 @@ def test_the_same_film_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg", "a.dcm"):
         first, second = (tmp_path / folder / name for folder in ("one/s1", "two/s1"))
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_without_pydicom_no_dicom_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pydicom.dataset", None)
+    message = r"a.dcm: writing DICOM needs pydicom; pip install 'gazedx\[dicom\]'"
+    with pytest.raises(DataError, match=message):
+        write_dicom(tmp_path / "a.dcm", np.zeros((4, 4), np.float32))
+    assert not list(tmp_path.iterdir())

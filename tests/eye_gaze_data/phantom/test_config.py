@@ -3,6 +3,8 @@ from pydantic import ValidationError
 
 from eye_gaze_data.phantom import CLASSES, FINDINGS, PhantomConfig
 
+RANGE = r"severity must be a range \(low, high\) within \(0, 1\], got"
+
 
 def test_defaults_are_four_hundred_films_with_three_readers() -> None:
     config = PhantomConfig()
@@ -32,15 +34,23 @@ def test_a_degree_is_a_share_of_the_height_unless_stated() -> None:
         ("readers", 0, "greater than or equal to 1"),
         ("prevalence", 1.5, "less than or equal to 1"),
         ("prevalence", float("nan"), "less than or equal to 1"),
-        ("severity", (0.5, 0.2), "range"),
-        ("severity", (0.0, 0.5), "range"),
-        ("severity", (0.5, 1.2), "range"),
-        ("severity", (0.5, float("nan")), "range"),
+        ("severity", (0.5, 0.2), RANGE),
+        ("severity", (0.0, 0.5), RANGE),
+        ("severity", (0.5, 1.2), RANGE),
+        (
+            "severity",
+            (0.5, float("nan")),
+            RANGE,
+        ),
         ("mimics", 1.2, "less than or equal to 1"),
         ("mimics", float("nan"), "less than or equal to 1"),
-        ("fractions", {"train": 0.9, "test": 0.2}, "sum to at most 1"),
-        ("fractions", {"training": 0.9}, "train, valid, test"),
-        ("fractions", {"train": -0.1}, "shares"),
+        ("fractions", {"train": 0.9, "test": 0.2}, "fractions must sum to at most 1, got 1.1"),
+        ("fractions", {"training": 0.9}, "fractions know the splits train, valid, test, got"),
+        (
+            "fractions",
+            {"train": -0.1},
+            r"fractions must be shares in \[0, 1\], got {",
+        ),
         ("fractions", {"train": float("nan")}, "shares"),
         ("fractions", {}, "shares"),
         ("pixels_per_degree", 0, "greater than 0"),
@@ -60,7 +70,7 @@ def test_nonsense_is_refused(field: str, value: object, says: str) -> None:
 
 
 def test_a_control_arm_needs_gaze() -> None:
-    with pytest.raises(ValidationError, match="gaze is 'none'"):
+    with pytest.raises(ValidationError, match="arm 'shuffled' is a control of the gaze, but"):
         PhantomConfig(gaze="none", arm="shuffled")
 
 

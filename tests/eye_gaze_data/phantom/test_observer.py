@@ -84,7 +84,7 @@ def test_a_cohort_from_disk_has_no_ideal_observer() -> None:
     table = pd.DataFrame({name: ["a"] for name in TABLE_COLUMNS} | {"Nodule": [1.0]})
     images = partial(np.zeros, (4, 4))
     other = Cohort("ours", table, ("Nodule",), images)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="expected a phantom cohort.*'ours'"):
+    with pytest.raises(ConfigError, match="cohort, whose parameters are known, got cohort 'ours'"):
         ideal_scores(other, [0])
 
 

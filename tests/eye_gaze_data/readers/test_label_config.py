@@ -43,7 +43,7 @@ def test_kinds_differ_and_mimic_shares_its_patients() -> None:
     [
         ({"uncertain_of": {"Oedema": "ones"}}, "no label is called 'Oedema'; did you mean 'Edema'"),
         ({"uncertain": "maybe"}, "ignore"),
-        ({"uncertain": "self_trained"}, "go together"),
+        ({"uncertain": "self_trained"}, "uncertain 'self_trained' and 'predictions' go together"),
         ({"uncertain_of": {"Edema": "self_trained"}}, "go together"),
         ({"predictions": "p.csv"}, "go together"),
         ({"valid_share": 1.0}, "less than 1"),

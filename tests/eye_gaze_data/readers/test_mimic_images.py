@@ -40,7 +40,7 @@ def test_a_wrong_folder_is_explained(tmp_path: Path) -> None:
         film_paths(FilmFolder(root=tmp_path), [], [])
     (tmp_path / "a.png").touch()
     (tmp_path / "a.dcm").touch()
-    with pytest.raises(DataError, match="'a' stands in 'a.dcm' too"):
+    with pytest.raises(DataError, match="'a' stands in 'a.dcm' too; keep the one of full size"):
         film_paths(FilmFolder(root=tmp_path, layout="by_id"), [], [])
 
 

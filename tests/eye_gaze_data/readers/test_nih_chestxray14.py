@@ -278,6 +278,11 @@ def _contradicted(root: Path) -> str:
     return rf"{ENTRIES}, line \d+: Image Index '00000001_000.png' contradicts line 2"
 
 
+def _unknown_finding(root: Path) -> str:
+    _edit(root / ENTRIES, lambda text: text.replace(",No Finding,", ",Nothing,", 1))
+    return rf"{ENTRIES}, line \d+: .*'Finding Labels' must be findings joined by '\|', found 'Noth"
+
+
 def _no_patient(root: Path) -> str:
     _edit(root / ENTRIES, lambda text: text.replace(",1,2,", ",1,,", 1))
     return rf"{ENTRIES}, line \d+: column 'Patient ID' must be stated, found ''"
@@ -315,7 +320,8 @@ def _box_flat(root: Path) -> str:
 
 FAULTS = (
     _gone, _empty, _header_cut, _other_format, _id_cut_short, _repeated, _contradicted, _no_patient,
-    _on_both_lists, _on_neither_list, _box_label, _box_no_number, _box_outside, _box_flat,
+    _unknown_finding, _on_both_lists, _on_neither_list, _box_label, _box_no_number, _box_outside,
+    _box_flat,
 )  # fmt: skip
 
 

@@ -321,7 +321,10 @@ def test_samples_become_fixations_by_their_own_degrees(published: Path) -> None:
 
 def test_a_missing_reading_folder_is_reported(copied: Path) -> None:
     shutil.rmtree(_folder(copied, 20))
-    with pytest.raises(DataError, match=rf"{READINGS[20][3]}.*half copied"):
+    with pytest.raises(
+        DataError,
+        match=rf"{READINGS[20][3]}.*: the file does not exist; the folder seems to be half copied",
+    ):
         _read(copied)
     cohort = _read(copied, on_error="skip")
     assert len(cohort) == 6
@@ -375,7 +378,7 @@ def test_a_fixations_file_that_is_no_table_is_reported(copied: Path) -> None:
     text = path.read_bytes()
     for spoiled, words in (
         (text.replace(b",", b";"), "no column .*expected commas"),
-        (text[:-40], r"line \d+: expected 17 columns.*cut short"),
+        (text[:-40], r"line \d+: expected 17 columns, found \d+; the file seems to be cut short"),
         (text.replace(b"window_width", b"window_width,odd", 1), "expected 18 columns"),
         (text.replace(b"\r\n0.0", b"\r\nsoon", 1), "must be a finite number, found 'soon"),
         (b"\xff\xfe" + text, "cannot read it"),
@@ -457,7 +460,7 @@ def test_the_layout_is_the_same_every_time(published: Path, tmp_path: Path) -> N
     assert len(files) == 6 + 3 + len(READINGS) * 6 - 2 * 4
     for file in files:
         assert (tmp_path / file).read_bytes() == (published / file).read_bytes()
-    with pytest.raises(ConfigError, match="multilabel"):
+    with pytest.raises(ConfigError, match="REFLACX needs a phantom with multilabel findings"):
         write_reflacx(
             tmp_path, PHANTOM.model_copy(update={"labels": "exclusive"}), films=tmp_path / "mimic"
         )

@@ -226,3 +226,18 @@ def test_a_study_of_two_classes_is_named(root: Path) -> None:
         _read(root)
     cohort = _read(root, on_error="skip")
     assert [problem.file.rsplit("/", 1)[-1] for problem in cohort.problems][:2] == [STUDIES, IMAGES]
+
+
+def test_a_header_that_cannot_be_read_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    read = pydicom.dcmread
+
+    def broken(*path: object, **options: object) -> object:
+        if options.get("specific_tags") == ["PatientID"]:
+            raise ValueError("odd characters")
+        return read(*path, **options)
+
+    monkeypatch.setattr(pydicom, "dcmread", broken)
+    message = r"\.dcm: cannot read the PatientID of its header \(odd characters\)"
+    with pytest.raises(DataError, match=message):
+        _read(root)

@@ -101,7 +101,7 @@ def test_what_is_not_aligned_is_refused(spoil: str) -> None:
         dataset.csv = dataset.csv.iloc[:4]
     else:
         dataset.labels = dataset.labels[:4]
-    with pytest.raises(DataError, match=r"cohort 'xrv': expected \d rows \(csv\) of 3 labels"):
+    with pytest.raises(DataError, match=r"expected \d rows \(csv\) of 3 labels, found labels \("):
         from_torchxrayvision(dataset, "xrv")
 
 

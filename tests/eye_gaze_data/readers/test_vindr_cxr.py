@@ -322,7 +322,7 @@ def test_kaggles_classes_are_checked(kaggle_root: Path) -> None:
 
 def test_columns_of_labels_and_readers_are_needed(root: Path) -> None:
     _edit(root / LABELS, lambda text: text.replace("Rib fracture", "Rib", 1))
-    with pytest.raises(DataError, match=r"no column\(s\) \['Rib fracture'\]"):
+    with pytest.raises(DataError, match=r"csv: no column\(s\) \['Rib fracture'\]"):
         _read(root)
     _edit(root / LABELS, lambda text: text.replace("Rib,", "Rib fracture,", 1))
     _edit(root / LABELS, lambda text: text.replace("rad_id", "reader", 1))

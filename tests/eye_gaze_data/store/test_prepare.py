@@ -1,7 +1,9 @@
 import io
+import multiprocessing
 import os
 import pickle
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,13 @@ from eye_gaze_data.anatomy import CohortAnatomy
 from eye_gaze_data.cohort import Cohort, Pixels, merge
 from eye_gaze_data.config import GazeConfig
 from eye_gaze_data.dataset import GazeDataset
-from eye_gaze_data.errors import DataError
+from eye_gaze_data.errors import DataError, StageError
 from eye_gaze_data.files import read_json, write_json
 from eye_gaze_data.gaze import GazeTable
 from eye_gaze_data.geometry import Fit
 from eye_gaze_data.problems import Problem
 from eye_gaze_data.store import prepare as module
+from eye_gaze_data.store import work
 from eye_gaze_data.store.cohort import prepared_cohort
 from eye_gaze_data.store.config import PreparedConfig, StoreConfig
 from eye_gaze_data.store.prepare import prepare
@@ -280,7 +283,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (lambda p: p.write_bytes(p.read_bytes()[:900]), "expected an image, cannot read"),
     "empty": (lambda p: p.write_bytes(b""), "the file is empty"),
     "missing": (lambda p: p.unlink(), "the file does not exist"),
-    "other size": (lambda p: save(p, film(0)[:30]), "the table says (62, 41) pixels"),
+    "other size": (
+        lambda p: save(p, film(0)[:30]),
+        "the table says (62, 41) pixels (height, width), the film has (30, ",
+    ),
     "of one level": (lambda p: save(p, np.full((62, 41), 7, np.uint8)), "all pixels are equal"),
 }
 
@@ -335,6 +341,18 @@ def test_workers_refuse_too(tmp_path: Path) -> None:
     (tmp_path / "files" / "f35.png").write_bytes(b"no film")
     with pytest.raises(DataError, match=r"f35.png: expected an image"):
         prepare(cohort, tmp_path / "out", SMALL, workers=2)
+
+
+def test_a_worker_that_dies_is_told_from_one_that_ends() -> None:
+    context = multiprocessing.get_context("spawn")
+    for code in (0, 9):
+        receiver, sender = context.Pipe(duplex=False)
+        worker = context.Process(target=os._exit, args=(code,))
+        worker.start()
+        sender.close()
+        message = "a worker process ended with code 9: killed, or out of memory; run the command"
+        with pytest.raises(StageError, match=message) if code else nullcontext():
+            work._listen({receiver: worker}, lambda: None)
 
 
 def test_what_the_reader_left_out_stays_known(cohort: Cohort, tmp_path: Path) -> None:
@@ -411,8 +429,19 @@ def test_a_damaged_folder_is_named(cohort: Cohort, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gaze.npz: cannot read the gaze"):
         opened(root)
     (root / "images.csv").write_text("image_id\na\n")
-    with pytest.raises(DataError, match="images.csv: "):
+    message = r"images.csv: cannot read this table of a prepared folder \(expected the columns \["
+    with pytest.raises(DataError, match=message):
         opened(root)
+
+
+def test_without_a_film_that_can_be_read_there_is_no_folder(tmp_path: Path) -> None:
+    cohort = small_cohort(tmp_path / "files", 2)
+    for name in ("f0.png", "f1.png"):
+        (tmp_path / "files" / name).write_bytes(b"")
+    message = r"cohort 'small': no film could be read; .*f0.png: the file is empty"
+    with pytest.raises(DataError, match=message):
+        prepare(cohort, tmp_path / "out", SMALL, on_error="skip")
+    assert not (tmp_path / "out" / "prepared.json").exists()
 
 
 def test_another_format_is_refused(cohort: Cohort, tmp_path: Path) -> None:

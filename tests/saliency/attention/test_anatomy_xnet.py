@@ -209,7 +209,6 @@ def test_what_does_not_fit_is_refused() -> None:
     for use, options, message in (
         ("anatomy_aware", {"organs": 0}, "organs must be at least 1, found 0"),
         ("anatomy_aware", {"ratio": 0.0}, "ratio must be above 0, found 0.0"),
-        ("anatomy_aware", {"gate_dropout": "no"}, "gate_dropout"),
         ("probabilistic_pooling", {"classes": 0}, "classes must be at least 1, found 0"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from saliency.attention import AttentionContext, AttentionModule, to_density
+from saliency.attention.contract import check_choice
 
 
 def make(size: tuple[int, int] = (5, 7), planes: int = 3) -> tuple[Tensor, Tensor]:
@@ -100,3 +101,9 @@ def test_the_base_module_requires_nothing_and_does_nothing() -> None:
     assert AttentionModule.requires == frozenset()
     with pytest.raises(NotImplementedError):
         AttentionModule()(torch.zeros(1, 1, 2, 2), AttentionContext())
+
+
+def test_an_option_is_one_of_its_choices() -> None:
+    check_choice("gate_dropout", "pre", ("pre", "post"))
+    with pytest.raises(ValueError, match="^gate_dropout must be one of pre, post, found 'no'$"):
+        check_choice("gate_dropout", "no", ("pre", "post"))

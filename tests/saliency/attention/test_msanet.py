@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from eye_gaze_data.errors import ConfigError
 from saliency.attention import AttentionContext, build
 from saliency.attention.msanet import IterativeFusion
 
@@ -114,3 +115,6 @@ def test_the_identity_at_a_zero_initialised_residual() -> None:
 def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="iterations must be 0 or more, found -1"):
         IterativeFusion([4], 5, -1)
+    message = "attention module 'iterative_fusion': iterations must be at least 1, found 0"
+    with pytest.raises(ConfigError, match=message):
+        build("iterative_fusion", [4], iterations=0)

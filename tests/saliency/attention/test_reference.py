@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from eye_gaze_data.errors import ConfigError
 from saliency.attention import AttentionContext, AttentionModule, build
 
 SIZES = [(5, 7), (8, 8), (1, 1), (3, 16)]
@@ -99,3 +100,19 @@ def test_a_list_of_maps_is_refused() -> None:
     module, _, x = make("se")
     with pytest.raises(TypeError, match="expected one feature map, found a list"):
         module([x], AttentionContext())
+
+
+@pytest.mark.parametrize(
+    ("use", "options", "message"),
+    [
+        ("se", {"reduction": 0}, "reduction must be at least 1, found 0"),
+        ("cbam", {"kernel_size": 4}, "kernel_size must be odd to keep the size, found 4"),
+        ("cbam", {"kernel_size": -1}, "kernel_size must be at least 1, found -1"),
+        ("scse", {"reduction": 16}, "channels must be at least reduction 16, found 12"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(
+    use: str, options: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"attention module '{use}': {message}"):
+        build(use, 12, **options)

@@ -213,6 +213,13 @@ def test_what_is_wrong_is_named(entries: list[tuple[str, str]], expected: str) -
         build_sites([AttentionConfig(use=use, at=at) for use, at in entries], SITES)
 
 
+def test_a_second_closed_gate_is_refused() -> None:
+    closed = AttentionConfig(use="se", at="skip.1", options={"zero_init_residual": True})
+    message = "'se' at 'skip.1': zero_init_residual is for use outside a site; two gates"
+    with pytest.raises(ConfigError, match=message):
+        build_sites([closed], SITES)
+
+
 def test_a_state_dict_restores_all_sites() -> None:
     roots = [build_one("cbam", "*") for _ in range(2)]
     for name, parameter in roots[0].named_parameters():

@@ -130,3 +130,6 @@ def test_it_is_fitted_on_a_cohort_with_masks() -> None:
     assert 0 <= box[0] < box[2] <= cohort.size_of(0)[1]
     with pytest.raises(ConfigError, match="organ 'left_lnug' is unknown; did you mean"):
         AnatomicalPrior.of_cohort(cohort, [0], ["left_lnug"])
+    unseen = phantom_cohort(PhantomConfig(n_patients=2, height=64, width=64, gaze="none"))
+    with pytest.raises(DataError, match=r"cohort '\w+': the prior needs gaze, found none"):
+        AnatomicalPrior.of_cohort(unseen, [0], organs)

@@ -184,6 +184,8 @@ def test_mirrored_and_cropped_frames_are_followed_and_rotations_refused() -> Non
     turned = compose(augment_frame((64, 64), Augmentation(degrees=5)), frame)
     with pytest.raises(ConfigError, match="expected a frame without rotation"):
         bias.density(SIZE, turned, (64, 64), valid)
+    with pytest.raises(DataError, match=r"expected the grid's shape \(64, 64\), found \(64, 63\)"):
+        bias.density(SIZE, frame, (64, 64), valid[:, 1:])
 
 
 def test_a_fit_is_repeatable_and_survives_json() -> None:

@@ -114,7 +114,7 @@ def test_holm_leaves_nan_out() -> None:
     found = holm([0.02, math.nan, 0.03])
     assert found[[0, 2]] == pytest.approx([0.04, 0.04])
     assert math.isnan(found[1])
-    with pytest.raises(DataError, match=r"expected numbers in \[0, 1\]"):
+    with pytest.raises(DataError, match=r"p-values: expected numbers in \[0, 1\], found \[0.5, "):
         holm([0.5, 1.5])
 
 
@@ -145,7 +145,7 @@ def test_runs_that_do_not_fit_are_refused() -> None:
         compare_runs(scores, "a", ["x", "y"])
     with pytest.raises(DataError, match=r"run 'c' to compare with: expected one of \['a', 'b'\]"):
         compare_runs(scores, "c", ["x", "y"])
-    with pytest.raises(DataError, match=r"same images, found \(2,\) and \(3,\) values"):
+    with pytest.raises(DataError, match=r"runs to compare: expected .*, found \(2,\) and \(3,\)"):
         compare_pair([1.0, 2.0], [1.0, 2.0, 3.0], ["x", "y"])
 
 

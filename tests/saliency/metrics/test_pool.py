@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from eye_gaze_data.errors import DataError
+from eye_gaze_data.phantom import PhantomConfig, phantom_cohort
 from saliency.metrics.pool import FixationPool
 
 
@@ -55,5 +56,13 @@ def test_a_sample_is_a_function_of_the_seed() -> None:
 
 
 def test_lengths_must_agree() -> None:
-    with pytest.raises(DataError, match=r"same images, found 1, 2 and 1"):
+    with pytest.raises(
+        DataError, match="expected points, sizes and patients of .*, found 1, 2 and 1"
+    ):
         FixationPool([([], [])], [(1, 1), (1, 1)], ["a"])
+
+
+def test_a_cohort_without_gaze_has_no_pool() -> None:
+    cohort = phantom_cohort(PhantomConfig(n_patients=2, height=64, width=64, gaze="none"))
+    with pytest.raises(DataError, match=r"cohort '\w+': the fixation pool needs gaze, found none"):
+        FixationPool.of_cohort(cohort, [0])

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from scipy.optimize import linprog
 from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
 
-from saliency.metrics import earth_movers_distance
+from eye_gaze_data.errors import DataError
+from saliency.metrics import earth_movers_distance, transport
 from saliency.metrics.transport import transport_cost
 
 
@@ -130,3 +132,10 @@ def test_bad_maps_are_undefined(value: float, reason: str) -> None:
     found = earth_movers_distance(prediction, torch.rand(1, 6, 6))
     assert found.reasons == [reason]
     assert math.isnan(found.values.item())
+
+
+def test_a_solver_that_gives_up_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    gave_up = SimpleNamespace(status=4, message="numerical difficulties")
+    monkeypatch.setattr(transport, "linprog", lambda *_, **__: gave_up)
+    with pytest.raises(DataError, match="distance: the solver gave up: numerical difficulties"):
+        transport_cost(np.array([1.0, 0.0]), np.array([0.0, 1.0]), np.array([[0.0], [1.0]]))
