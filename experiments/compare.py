@@ -96,14 +96,14 @@ def compare_contenders(
     runs = [run for contender in contenders for run in contender.runs]
     for run in runs[1:]:
         _refuse_other(runs[0], run)
-    metrics, left_out = _metrics(runs)
+    metrics, left_out = shared_metrics(runs)
     findings = findings_of([run.images for run in runs])
     groups = runs[0].images["group"].unique().tolist()
     pairs: list[tuple[str, Comparison]] = []
     for group in groups:
         for other in contenders:
             if other is not first:
-                compared = _compare(other, first, group, metrics, findings, resamples, seed)
+                compared = compare_two(other, first, group, metrics, findings, resamples, seed)
                 pairs += [(group, one) for one in compared]
     corrected = holm([one.p_value for _, one in pairs])
     found = [
@@ -203,7 +203,7 @@ def _refuse_other(first: ScoredRun, run: ScoredRun) -> None:
         raise ConfigError(f"{first.path} and {run.path} cannot be compared: other images")
 
 
-def _metrics(runs: Sequence[ScoredRun]) -> tuple[list[str], dict[str, str]]:
+def shared_metrics(runs: Sequence[ScoredRun]) -> tuple[list[str], dict[str, str]]:
     """The metrics that all runs have, and why others are left out."""
     kept, left_out = [], {}
     located = [name for name in LOCALISATION if any(name in run.images for run in runs)]
@@ -222,7 +222,7 @@ def _metrics(runs: Sequence[ScoredRun]) -> tuple[list[str], dict[str, str]]:
     return kept, left_out
 
 
-def _compare(
+def compare_two(
     one: Contender,
     other: Contender,
     group: str,

@@ -58,12 +58,17 @@ def read_run_folder(path: Path) -> RunFolder:
     return RunFolder(
         path=path,
         facts=_read_facts(path / "run.json"),
-        stages=tuple(_read_stage(file.parent) for file in sorted(path.glob("*/stage.json"))),
+        stages=read_stages(path),
         metrics=_read_facts(evaluate / "metrics.json"),
         columns=columns,
         images=images,
         cases=_case_files(evaluate / "cases"),
     )
+
+
+def read_stages(path: Path) -> tuple[Stage, ...]:
+    """The stages of a run that were begun, in the order of their folders' numbers."""
+    return tuple(_read_stage(file.parent) for file in sorted(path.glob("*/stage.json")))
 
 
 def section(facts: Facts, key: str) -> Facts:

@@ -1,11 +1,8 @@
 """Writing the report of a run."""
 
-import base64
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from eye_gaze_data.files import write_text
@@ -29,13 +26,13 @@ from .formatting import (
 from .gallery import build_gallery
 from .localisation_table import localisation_groups
 from .method import method_notes
+from .page import environment, joined, script_hash
 from .run_folder import RunFolder, Stage, read_run_folder, section
 from .saliency_tables import saliency_groups
 from .viewer import build_viewer
 
 # What the stage is called where maps of another origin were scored.
 GIVEN_MAPS = "given maps"
-HERE = Path(__file__).parent
 STYLES = ("report.css", "viewer.css")
 # In this order: each uses what stands before it.
 SCRIPTS = (
@@ -89,18 +86,9 @@ def write_report(run: Path) -> Path:
 
 
 def _render(run: RunFolder) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     given_maps = run.metrics.get("stage") == GIVEN_MAPS
-    script, style = _joined(SCRIPTS), _joined(STYLES)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("report.html").render(
+    script, style = joined(SCRIPTS), joined(STYLES)
+    return environment().get_template("report.html").render(
         name=text(run.facts.get("name") or run.path.name),
         facts=_facts(run),
         command=text(run.facts.get("command")),
@@ -118,12 +106,8 @@ def _render(run: RunFolder) -> str:
         notes=method_notes(run.metrics),
         style=Markup(style),  # noqa: S704 - our file
         script=Markup(script),  # noqa: S704 - our file
-        script_hash=f"sha256-{digest}",
+        script_hash=script_hash(script),
     )
-
-
-def _joined(names: tuple[str, ...]) -> str:
-    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
 
 
 def _facts(run: RunFolder) -> tuple[tuple[str, str], ...]:
