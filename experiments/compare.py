@@ -230,8 +230,20 @@ def compare_two(
     findings: Sequence[str],
     resamples: int,
     seed: int,
+    **auroc: Any,  # noqa: ANN401
 ) -> list[Comparison]:
-    """One contender minus another under every metric, on one group."""
+    """One contender minus another, on one group.
+
+    Args:
+        one: a contender.
+        other: whom it is compared with.
+        group: of images.
+        metrics: columns of ``per_image.csv``.
+        findings: names; the mean AUROC over them is compared, and each.
+        resamples: bootstrap draws and random sign patterns.
+        seed: of both.
+        auroc: more settings of ``compare_auroc_of``.
+    """
     images = one.runs[0].images
     own = (images["group"] == group).to_numpy()
     patients = images["patient_id"].to_numpy()[own]
@@ -243,7 +255,7 @@ def compare_two(
             pair = compare_pair(mean, reference, patients, resamples=resamples, seed=seed)
             found.append(replace(pair, metric=metric))
     tables, others = ([run.images[own] for run in each.runs] for each in (one, other))
-    found += compare_auroc_of(tables, others, findings, resamples=resamples, seed=seed)
+    found += compare_auroc_of(tables, others, findings, resamples=resamples, seed=seed, **auroc)
     if all(group in run.detection for each in (one, other) for run in each.runs):
         # Films without a complete list have no number of boxes.
         films = images[own & images["n_boxes"].notna().to_numpy()]

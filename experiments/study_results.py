@@ -111,8 +111,11 @@ def result_differences(
         if why:
             found["left_out"][cell.name] = why
         for group in cells[0].runs[0].images["group"].unique().tolist():
-            compared = compare_two(cell, cells[0], group, metrics, findings, resamples, 0)
-            pairs += [(group, one) for one in compared if one.metric in COMPARED]
+            # As many swaps as resamples: Holm's correction over many cells needs small p-values.
+            compared = compare_two(
+                cell, cells[0], group, metrics, findings, resamples, 0, each=False, swaps=resamples
+            )
+            pairs += [(group, one) for one in compared]
     corrected = holm([one.p_value for _, one in pairs])
     for (group, one), p in zip(pairs, corrected, strict=True):
         n_images = int((cells[0].runs[0].images["group"] == group).sum())
@@ -130,7 +133,7 @@ def _shared(first: Contender, other: Contender) -> tuple[list[str], list[str], s
     runs = [*first.runs, *other.runs]
     for run in runs[1:]:
         _refuse_other_films(runs[0], run)
-    metrics, _ = shared_metrics(runs)
+    metrics = [metric for metric in shared_metrics(runs)[0] if metric in COMPARED]
     identities = [[run.identity.get(key) for key in TRUTH_OF_GAZE] for run in runs]
     why = ""
     if any(one != identities[0] for one in identities[1:]):

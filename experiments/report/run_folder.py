@@ -82,6 +82,17 @@ def in_group(run: RunFolder, group: str) -> tuple[Row, ...]:
     return tuple(row for row in run.images if row.get("group", "") == group)
 
 
+def stated_findings(run: RunFolder) -> list[str]:
+    """The findings that the table of images has labels or probabilities of, in its order."""
+    names = [
+        column.removeprefix(prefix)
+        for column in run.columns
+        for prefix in ("label_", "probability_")
+        if column.startswith(prefix)
+    ]
+    return list(dict.fromkeys(names))
+
+
 def row_index(row: Row) -> int | None:
     """The index of an image's row; None when it is missing."""
     value = as_float(row.get("index"))

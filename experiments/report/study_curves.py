@@ -20,7 +20,7 @@ METRICS: dict[str, tuple[str, float | str]] = {
 }
 # A first epoch may lie far from all others: what is beyond this share of the values is cut.
 SHOWN = 0.98
-WIDTH, LEFT, RIGHT, TOP, STRIP, GAP, FOOT = 246.0, 36.0, 34.0, 36.0, 62.0, 8.0, 20.0
+WIDTH, LEFT, RIGHT, TOP, STRIP, GAP, FOOT = 246.0, 36.0, 34.0, 46.0, 58.0, 17.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,9 @@ def tasks_of(panels: Sequence[Panel]) -> tuple[str, ...]:
 
 
 def _range(cells: Sequence[Cell], metric: str) -> Range | None:
-    values = [v for c in cells for seed in range(len(c.seeds)) for v in c.curve(seed, metric).values()]
+    values = [
+        v for c in cells for seed in range(len(c.seeds)) for v in c.curve(seed, metric).values()
+    ]
     if not values:
         return None
     low, high = np.quantile(values, [1 - SHOWN, SHOWN]).tolist()
@@ -204,7 +206,7 @@ def _strip(cell: Cell, metric: str, span: Range, axis: Range, top: float) -> Str
         title=title,
         top=top,
         bottom=bottom,
-        y_ticks=tuple(ticks(span, bottom, top, bins=3)),
+        y_ticks=tuple(ticks(span, bottom, top, bins=4)),
         seeds=tuple(
             line for seed in range(len(cell.seeds)) for line in lines(cell.curve(seed, metric))
         )

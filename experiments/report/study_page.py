@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from markupsafe import Markup
 
 from experiments.compare_text import difference_rows
-from experiments.study import StudyConfig
 from eye_gaze_data.files import write_text
 
 from .forest import Forest, forests
 from .page import HERE, environment, joined, script_hash
 from .study_curves import Panel, curve_panels, read_cell, tasks_of
+
+if TYPE_CHECKING:
+    from experiments.study import StudyConfig
 
 STYLES = ("report.css", "viewer.css", "study_figure.css", "study.css")
 MARGIN, HEAD, COLUMNS = 16.0, 68.0, 5
@@ -30,7 +32,7 @@ FOREST_NOTE = (
 
 
 def write_study_page(
-    study: StudyConfig,
+    study: "StudyConfig",
     folder: Path,
     rows: Sequence[Sequence[str]],
     differences: Mapping[str, Any],
@@ -57,24 +59,28 @@ def write_study_page(
         write_text(folder / "differences.svg", _differences(study.name, figures))
     runs = {name: [_link(folder, name, seed) for seed in study.seeds] for name in study.cells}
     script = joined(("theme.js",))
-    page = environment().get_template("study.html").render(
-        study=study,
-        finished=sum(bool(link) for links in runs.values() for link in links),
-        declared=len(study.cells) * len(study.seeds),
-        rows=rows,
-        differences=differences,
-        forests=figures,
-        numbers={
-            group: difference_rows(part["comparisons"])
-            for group, part in differences["groups"].items()
-        },
-        panels=panels,
-        tasks=tasks_of(panels),
-        curve_note=CURVE_NOTE,
-        runs=runs,
-        style=Markup(joined(STYLES)),  # noqa: S704 - our files
-        script=Markup(script),  # noqa: S704 - our file
-        script_hash=script_hash(script),
+    page = (
+        environment()
+        .get_template("study.html")
+        .render(
+            study=study,
+            finished=sum(bool(link) for links in runs.values() for link in links),
+            declared=len(study.cells) * len(study.seeds),
+            rows=rows,
+            differences=differences,
+            forests=figures,
+            numbers={
+                group: difference_rows(part["comparisons"])
+                for group, part in differences["groups"].items()
+            },
+            panels=panels,
+            tasks=tasks_of(panels),
+            curve_note=CURVE_NOTE,
+            runs=runs,
+            style=Markup(joined(STYLES)),  # noqa: S704 - our files
+            script=Markup(script),  # noqa: S704 - our file
+            script_hash=script_hash(script),
+        )
     )
     write_text(folder / "study.html", page)
     return folder / "study.html"
