@@ -220,7 +220,7 @@ def _strip(cell: Cell, metric: str, span: Range, axis: Range, top: float) -> Str
 
 
 def _unbroken(points: Iterable[tuple[int, float]]) -> list[list[Point]]:
-    """The points in parts whose epochs follow each other; a part of one is drawn as a short line."""
+    """The points in parts whose epochs follow each other; a part of one becomes a short line."""
     parts: list[list[Point]] = []
     for epoch, value in points:
         if parts and epoch - parts[-1][-1][0] == 1:

@@ -26,8 +26,8 @@ CURVE_NOTE = (
     "scores, which leave out the extreme 2 % of values."
 )
 FOREST_NOTE = (
-    "95 % interval of the bootstrap over patients, seeds averaged film by film. Green is better, red "
-    "worse, where p after Holm's correction is below 0.05."
+    "95 % interval of the bootstrap over patients, seeds averaged film by film. Green is better, "
+    "red worse, where p after Holm's correction is below 0.05."
 )
 
 
