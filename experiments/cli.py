@@ -159,10 +159,10 @@ def report(
     ] = None,
 ) -> None:
     """Write the offline report of a run, or of a study, again; or a figure of cases by runs."""
-    from .sweep import read_study, write_study
+    if len(runs) == 1 and figure is None and (runs[0] / "study.json").is_file():
+        from .sweep import read_study, write_study
 
-    if len(runs) == 1 and figure is None and (study := read_study(runs[0])) is not None:
-        write_study(study, runs[0])
+        write_study(read_study(runs[0]), runs[0])
         typer.echo(str(runs[0] / "study.html"))
         return
     for run in runs:

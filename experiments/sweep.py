@@ -33,7 +33,7 @@ def sweep(
     Returns:
         the table as Markdown.
     """
-    if not (folder / STUDY).is_file():
+    if not (folder / STUDY).is_file() or read_study(folder) != study:
         # So that gazedx report can show what there is before all runs are finished.
         write_json(folder / STUDY, {"study": study.model_dump(mode="json")})
     # Seeds outside, so that a sweep that is stopped early has something of every cell.
@@ -67,10 +67,9 @@ def write_study(study: StudyConfig, folder: Path) -> str:
     return table
 
 
-def read_study(folder: Path) -> StudyConfig | None:
-    """The study of a folder; None where there is none."""
-    path = folder / STUDY
-    return StudyConfig.model_validate(read_json(path)["study"]) if path.is_file() else None
+def read_study(folder: Path) -> StudyConfig:
+    """The study that a folder was begun with."""
+    return StudyConfig.model_validate(read_json(folder / STUDY)["study"])
 
 
 def study_table(rows: list[list[str]], results: dict[str, dict[str, Any]]) -> str:
