@@ -33,6 +33,7 @@
       fixations: checked("viewer-fixations"),
       order: checked("viewer-order-numbers"),
       beside: checked("viewer-beside"),
+      everywhere: checked("viewer-everywhere"),
     };
   }
 
@@ -160,6 +161,7 @@
     find("viewer-mix").disabled = now.beside || data.layers.length === 1;
     const peak = (key) => (item.peaks[key] === undefined ? "" : shownNumber(item.peaks[key], 1) + "×");
     find("viewer-captions").hidden = !now.beside;
+    find("viewer-everywhere").disabled = !now.beside;
     find("viewer-captions").replaceChildren(
       ...data.layers.map(function (layer, i) {
         const made = element("span", "", layer.label);
@@ -255,7 +257,7 @@
   // A reset takes effect after its event.
   filters.addEventListener("reset", () => setTimeout(relist));
   filters.addEventListener("submit", (event) => event.preventDefault());
-  for (const name of ["mix", "opacity", "one-scale", "boxes", "predicted", "fixations", "order-numbers", "beside"]) {
+  for (const name of ["mix", "opacity", "one-scale", "boxes", "predicted", "fixations", "order-numbers", "beside", "everywhere"]) {
     if (find("viewer-" + name)) find("viewer-" + name).addEventListener("input", redraw);
   }
   find("viewer-canvas").addEventListener("mousemove", onHover);

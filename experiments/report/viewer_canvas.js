@@ -47,6 +47,8 @@ function createCaseCanvas(canvas, data) {
   let maps = {};
   let asked = 0;
   let tile = { width: 0, height: 0 };
+  // Small tiles need larger letters.
+  let large = false;
 
   // Decode a case; false when another one was asked for meanwhile.
   async function load(next) {
@@ -80,14 +82,21 @@ function createCaseCanvas(canvas, data) {
     context.clearRect(0, 0, canvas.width, canvas.height);
   }
 
+  // What stands on a tile: side by side boxes lie on the film and fixations on the clinicians' map,
+  // so that the model's can be seen, unless asked for everywhere.
   function drawTile(view, mix, paths) {
     const scale = scaleOf(item);
+    const key = data.layers[Math.round(mix / 100)].key;
+    const all = !view.beside || view.everywhere;
     context.drawImage(film, 0, 0, tile.width, tile.height);
     drawMaps(view, mix);
-    if (view.boxes) drawBoxes(item.boxes, false, scale);
-    if (view.predicted) drawBoxes(item.predicted, true, scale);
+    if (view.boxes && (all || key === "film")) drawBoxes(item.boxes, false, scale);
+    if (view.predicted && (all || key === "film")) drawBoxes(item.predicted, true, scale);
+    const looked = data.layers.some((layer) => layer.key === "truth") ? "truth" : "film";
     const radiusOf = radii(item.paths);
-    if (view.fixations) paths.forEach((path) => drawPath(path, view, radiusOf, scale));
+    if (view.fixations && (all || key === looked)) {
+      paths.forEach((path) => drawPath(path, view, radiusOf, scale));
+    }
   }
 
   // `mix` is a place on the slider: 100 is the second layer alone.
@@ -104,7 +113,8 @@ function createCaseCanvas(canvas, data) {
     context.globalAlpha = 1;
   }
 
-  function label(text, x, y, size, colour = "#fff") {
+  function label(text, x, y, wanted, colour = "#fff") {
+    const size = wanted * (large ? 1.7 : 1);
     context.font = "600 " + size + "px system-ui, sans-serif";
     context.lineWidth = size / 5;
     context.strokeStyle = "#000";
@@ -178,6 +188,7 @@ function createCaseCanvas(canvas, data) {
       if (!item || item !== wanted) return;
       const places = view.beside ? data.layers.map((_, i) => 100 * i) : [view.mix];
       fit(places.length);
+      large = places.length > 1;
       context.imageSmoothingQuality = "high";
       places.forEach(function (mix, i) {
         context.save();

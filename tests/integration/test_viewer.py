@@ -196,13 +196,16 @@ def test_layers_stand_side_by_side(page: Page, report: Path) -> None:
     film, clinicians, model = tiles(page, MODEL)
     assert np.allclose(clinicians, GREY, atol=2)
     assert np.allclose(model, mixed(0.75), atol=3)
-    # Marks are on each of them.
+    # Fixations lie on the map of those who looked, or on all.
     page.locator("#viewer-fixations").check()
-    assert all(red[0] < GREY - 20 for red in tiles(page, (30, 56)))
-    expect(page.locator("#viewer-mix")).to_be_disabled()
+    assert [tile[0] < GREY - 20 for tile in tiles(page, (30, 56))] == [False, True, False]
+    page.locator("#viewer-everywhere").check()
+    assert [tile[0] < GREY - 20 for tile in tiles(page, (30, 56))] == [True, True, True]
+    expect(page.locator("#viewer-mix")).to_be_hidden()
     page.locator("[data-stop='200']").click()
     expect(page.locator("#viewer-beside")).not_to_be_checked()
     expect(page.locator("#viewer-mixed")).to_have_text("Model 100 %")
+    expect(page.locator("#viewer-everywhere")).to_be_hidden()
     page.locator("#viewer-fixations").uncheck()
     assert np.allclose(pixel(page, *MODEL), mixed(0.75), atol=3)
 
