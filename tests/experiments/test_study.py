@@ -192,7 +192,7 @@ def test_a_cell_is_compared_by_what_it_shares_with_the_first(
     found = result_differences(study, copied, results, resamples=200)
     assert found["left_out"] == {"maps": "scored on other films or other labels"}
     # The first cell's AUROC and evidence stay comparable with a cell that has no gaze.
-    named = {"a": {}, "b": {}}
+    named: dict[str, Any] = {"a": {}, "b": {}}
     pair = StudyConfig.model_validate({"name": "s", "base": "b", "seeds": [0], "cells": named})
     for name in named:
         shutil.copytree(out / "both" / "seed-0", copied / name / "seed-0")
