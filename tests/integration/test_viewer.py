@@ -444,6 +444,21 @@ def test_a_name_that_is_markup_stays_text(page: Page, report: Path) -> None:
     expect(page.locator("#viewer-name")).to_have_text(EVIL)
 
 
+@pytest.mark.parametrize("width", [1400, 1000, 700])
+def test_nothing_sticks_out_of_the_page(page: Page, report: Path, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    open_viewer(page, report)
+    for _ in range(2):
+        right = page.evaluate(
+            """() => { const edge = document.querySelector(".viewer").getBoundingClientRect().right;
+            return [...document.querySelectorAll("#viewer *:not(dialog *)")].filter((one) =>
+              one.checkVisibility() && one.getBoundingClientRect().right > edge + 1
+            ).map((one) => one.id || one.className); }"""
+        )
+        assert right == []
+        page.locator("#viewer-beside").check()
+
+
 def test_light_and_dark_follow_the_system_and_the_button(page: Page, report: Path) -> None:
     def ground() -> str:
         return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
@@ -470,14 +485,17 @@ def test_screenshots(
     page.locator("#viewer").scroll_into_view_if_needed()
     page.locator("[data-stop='200']").click()
     page.locator("#viewer").screenshot(path=folder / "viewer.png")
+    page.locator("#viewer-beside").check()
+    page.locator("#viewer").screenshot(path=folder / "viewer-beside.png")
     page.locator("[data-stop='100']").click()
     page.locator("#viewer-reader").select_option(index=1)
     page.locator("#viewer-time").fill("600")
     page.locator("#theme").click()
     page.locator("#viewer").screenshot(path=folder / "viewer-replay.png")
-    for name, ground in (("viewer", (255, 255, 255)), ("viewer-replay", (26, 33, 41))):
+    white, dark = (255, 255, 255), (26, 33, 41)
+    for name, ground in (("viewer", white), ("viewer-beside", white), ("viewer-replay", dark)):
         with Image.open(folder / f"{name}.png") as picture:
-            small = picture.convert("RGB").quantize(128)
+            small = picture.convert("RGB").quantize(256)
             assert picture.convert("RGB").getpixel((4, 40)) == ground
         # A palette makes the files small enough to keep.
         small.save(folder / f"{name}.png", optimize=True)
