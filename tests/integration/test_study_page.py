@@ -1,4 +1,4 @@
-"""The page of a study in a browser: offline, light and dark, with links that lead to the reports."""
+"""The page of a study in a browser: offline, light and dark, links that lead to the reports."""
 
 from pathlib import Path
 
