@@ -19,8 +19,11 @@ FLOOR = "_centre_bias"
 TASKS = {
     **dict.fromkeys((*METRICS, *GAZE_LOSSES), "gaze"),
     **dict.fromkeys(("auroc", "average_precision", "cross_entropy", *FINDING_LOSSES), "diagnosis"),
+    **dict.fromkeys(("attention_consistency", "image_attention", "pooled_classes"), "attention"),
     **dict.fromkeys(("loss", "lr"), "optimisation"),
 }
+# Learned uncertainties and weights that change from epoch to epoch, each with its loss's name.
+WEIGHTS = ("sigma_", "weight_")
 # What belongs to a task by the stage it is logged in.
 STAGE_TASKS = {"contrast": "contrast", "segment": "anatomy", "detect": "detection"}
 LAYOUT = {
@@ -49,7 +52,7 @@ def tag_of(name: str, task: str) -> str:
         task: of the stage.
     """
     metric = name.partition("/")[2].removesuffix(FLOOR)
-    if metric.startswith("sigma_"):
+    if metric.startswith(WEIGHTS):
         return f"optimisation/{name}"
     return f"{TASKS.get(metric, STAGE_TASKS.get(task, 'other'))}/{name}"
 

@@ -150,7 +150,7 @@ app.command()(compare)
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folder; several with --figure.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run or study folder; several with --figure.")],
     figure: Annotated[
         Path | None, typer.Option("--figure", help="Draw cases by runs: .pdf, .svg or .png.")
     ] = None,
@@ -158,7 +158,13 @@ def report(
         list[str] | None, typer.Option("--case", help="Image id of the figure. Repeatable.")
     ] = None,
 ) -> None:
-    """Write the offline report of an evaluated run again, or a figure of cases by runs."""
+    """Write the offline report of a run, or of a study, again; or a figure of cases by runs."""
+    if len(runs) == 1 and figure is None and (runs[0] / "study.json").is_file():
+        from .sweep import read_study, write_study
+
+        write_study(read_study(runs[0]), runs[0])
+        typer.echo(str(runs[0] / "study.html"))
+        return
     for run in runs:
         _expect_run(run)
     if figure is not None:

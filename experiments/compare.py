@@ -96,14 +96,14 @@ def compare_contenders(
     runs = [run for contender in contenders for run in contender.runs]
     for run in runs[1:]:
         _refuse_other(runs[0], run)
-    metrics, left_out = _metrics(runs)
+    metrics, left_out = shared_metrics(runs)
     findings = findings_of([run.images for run in runs])
     groups = runs[0].images["group"].unique().tolist()
     pairs: list[tuple[str, Comparison]] = []
     for group in groups:
         for other in contenders:
             if other is not first:
-                compared = _compare(other, first, group, metrics, findings, resamples, seed)
+                compared = compare_two(other, first, group, metrics, findings, resamples, seed)
                 pairs += [(group, one) for one in compared]
     corrected = holm([one.p_value for _, one in pairs])
     found = [
@@ -207,7 +207,7 @@ def _refuse_other(first: ScoredRun, run: ScoredRun) -> None:
         )
 
 
-def _metrics(runs: Sequence[ScoredRun]) -> tuple[list[str], dict[str, str]]:
+def shared_metrics(runs: Sequence[ScoredRun]) -> tuple[list[str], dict[str, str]]:
     """The metrics that all runs have, and why others are left out."""
     kept, left_out = [], {}
     located = [name for name in LOCALISATION if any(name in run.images for run in runs)]
@@ -226,7 +226,7 @@ def _metrics(runs: Sequence[ScoredRun]) -> tuple[list[str], dict[str, str]]:
     return kept, left_out
 
 
-def _compare(
+def compare_two(
     one: Contender,
     other: Contender,
     group: str,
@@ -234,8 +234,20 @@ def _compare(
     findings: Sequence[str],
     resamples: int,
     seed: int,
+    **auroc: Any,  # noqa: ANN401
 ) -> list[Comparison]:
-    """One contender minus another under every metric, on one group."""
+    """One contender minus another, on one group.
+
+    Args:
+        one: a contender.
+        other: whom it is compared with.
+        group: of images.
+        metrics: columns of ``per_image.csv``.
+        findings: names; the mean AUROC over them is compared, and each.
+        resamples: bootstrap draws and random sign patterns.
+        seed: of both.
+        auroc: more settings of ``compare_auroc_of``.
+    """
     images = one.runs[0].images
     own = (images["group"] == group).to_numpy()
     patients = images["patient_id"].to_numpy()[own]
@@ -247,7 +259,7 @@ def _compare(
             pair = compare_pair(mean, reference, patients, resamples=resamples, seed=seed)
             found.append(replace(pair, metric=metric))
     tables, others = ([run.images[own] for run in each.runs] for each in (one, other))
-    found += compare_auroc_of(tables, others, findings, resamples=resamples, seed=seed)
+    found += compare_auroc_of(tables, others, findings, resamples=resamples, seed=seed, **auroc)
     if all(group in run.detection for each in (one, other) for run in each.runs):
         # Films without a complete list have no number of boxes.
         films = images[own & images["n_boxes"].notna().to_numpy()]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import rankdata
 
 from diagnosis.metrics import compare_auroc
 from saliency.metrics import bootstrap_statistic, resampled_rank_auc
@@ -15,6 +16,7 @@ Numbers = npt.NDArray[np.float64]
 MACRO = "mean AUROC"
 # Patterns for the permutation test; each ranks all images anew, so fewer than of sign flips.
 SWAPS = 1000
+_BLOCK_ELEMENTS = 1_000_000
 
 
 def findings_of(tables: Sequence[pd.DataFrame]) -> list[str]:
@@ -32,6 +34,8 @@ def compare_auroc_of(
     *,
     resamples: int,
     seed: int,
+    each: bool = True,
+    swaps: int = SWAPS,
 ) -> list[Comparison]:
     """One contender's AUROC minus another's, each the mean over its seeds.
 
@@ -44,6 +48,8 @@ def compare_auroc_of(
         findings: names; those without positives or negatives are left out.
         resamples: bootstrap draws.
         seed: of the draws and of the swaps.
+        each: also each finding by itself, after the mean over them.
+        swaps: random patterns of patients that swap sides.
     """
     if not findings:
         return []
@@ -57,9 +63,9 @@ def compare_auroc_of(
     if not told:
         return []
     patients = first[0]["patient_id"].to_numpy()
-    swapped = _swaps(one[..., told], other[..., told], labels[:, told], patients, seed)
+    swapped = _swaps(one[..., told], other[..., told], labels[:, told], patients, seed, swaps)
     found = []
-    for place, columns_of in enumerate([told, *([c] for c in told)]):
+    for place, columns_of in enumerate([told, *([c] for c in told if each)]):
         interval = bootstrap_statistic(
             lambda weights, c=columns_of: _difference(one, other, labels, c, weights),  # type: ignore[misc]
             patients,
@@ -93,7 +99,12 @@ def _aurocs(scores: Numbers, labels: Numbers, weights: Numbers) -> Numbers:
 
 
 def _swaps(
-    one: Numbers, other: Numbers, labels: Numbers, patients: npt.NDArray[np.object_], seed: int
+    one: Numbers,
+    other: Numbers,
+    labels: Numbers,
+    patients: npt.NDArray[np.object_],
+    seed: int,
+    swaps: int,
 ) -> list[float] | None:
     """Two-sided p-values, of the mean over findings and of each, by swapping whole patients.
 
@@ -103,25 +114,44 @@ def _swaps(
         return None
     names, owner = np.unique(patients.astype(str), return_inverse=True)
     generator = np.random.default_rng([seed, 5])
-    observed = np.abs(_all_differences(one, other, labels))
+    unswapped = np.zeros((1, len(owner)), bool)
+    observed = np.abs(_differences(one, other, labels, unswapped)[0])
     extreme = np.ones(len(observed))
-    for _ in range(SWAPS):
-        swap = generator.integers(2, size=len(names))[owner].astype(bool)[None, :, None]
-        sides = np.where(swap, other, one), np.where(swap, one, other)
-        extreme += np.abs(_all_differences(*sides, labels)) >= observed - 1e-12
-    return [float(p) for p in extreme / (1 + SWAPS)]
+    block = max(1, _BLOCK_ELEMENTS // len(owner))
+    for begin in range(0, swaps, block):
+        patterns = [
+            generator.integers(2, size=len(names))[owner].astype(bool)
+            for _ in range(min(block, swaps - begin))
+        ]
+        gaps = np.abs(_differences(one, other, labels, np.stack(patterns)))
+        extreme += (gaps >= observed - 1e-12).sum(0)
+    return [float(p) for p in extreme / (1 + swaps)]
 
 
-def _all_differences(one: Numbers, other: Numbers, labels: Numbers) -> Numbers:
-    """The difference of the mean over findings, then that of each."""
-    each = np.array([_mean_auroc(side, labels) for side in (one, other)])
-    gaps = each[0] - each[1]
-    return np.asarray(np.r_[gaps.mean(), gaps], np.float64)
+def _differences(
+    one: Numbers, other: Numbers, labels: Numbers, swapped: npt.NDArray[np.bool_]
+) -> Numbers:
+    """For each pattern (patterns, images): the difference of the mean over findings, of each."""
+    gaps = []
+    for c in range(labels.shape[1]):
+        known = ~np.isnan(labels[:, c])
+        positive, swap = labels[known, c] == 1, swapped[:, known]
+        sides = zip(one[:, known, c], other[:, known, c], strict=True)
+        gaps.append(
+            np.mean(
+                [
+                    _rank_auc(np.where(swap, b, a), positive)
+                    - _rank_auc(np.where(swap, a, b), positive)
+                    for a, b in sides
+                ],
+                axis=0,
+            )
+        )
+    return np.column_stack([np.mean(gaps, axis=0), *gaps])
 
 
-def _mean_auroc(side: Numbers, labels: Numbers) -> list[float]:
-    ones = np.ones((1, len(labels)))
-    return [
-        float(np.mean([_aurocs(run[:, c], labels[:, c], ones)[0] for run in side]))
-        for c in range(labels.shape[1])
-    ]
+def _rank_auc(scores: Numbers, positive: npt.NDArray[np.bool_]) -> Numbers:
+    """AUROC of each row of scores (rows, images); ties count half."""
+    n_positive = int(positive.sum())
+    sums = rankdata(scores, axis=1)[:, positive].sum(1) - n_positive * (n_positive + 1) / 2
+    return np.asarray(sums / (n_positive * (len(positive) - n_positive)), np.float64)

@@ -58,13 +58,13 @@ def difference_rows(comparisons: Sequence[Mapping[str, Any]]) -> list[list[str]]
         rows.append(
             [
                 one["first"],
-                _titled(one["metric"]),
+                titled(one["metric"]),
                 f"{interval['value']:+.3f}",
                 f"[{interval['low']:+.3f}, {interval['high']:+.3f}]",
                 _p(one["p_value"]),
                 _p(one["p_holm"]),
                 str(interval["n"]),
-                _verdict(one),
+                verdict(one),
             ]
         )
     return rows
@@ -90,7 +90,7 @@ def _number(value: float | None) -> str:
 def _board(part: Mapping[str, Any]) -> list[list[str]]:
     board = part["leaderboard"]
     metrics = list(next(iter(board.values())))
-    rows = [["run", *(_titled(metric) for metric in metrics), "seeds"]]
+    rows = [["run", *(titled(metric) for metric in metrics), "seeds"]]
     for name, line in board.items():
         cells = [_spread(line[metric]) for metric in metrics]
         seeds = len(line[metrics[0]]["seeds"]) if metrics else 0
@@ -105,7 +105,8 @@ def _spread(entry: Mapping[str, Any]) -> str:
     return f"{mean:.3f}" if std is None or std != std else f"{mean:.3f} ± {std:.3f}"
 
 
-def _titled(metric: str) -> str:
+def titled(metric: str) -> str:
+    """A metric's name with the better direction."""
     if "AUROC" in metric or metric in {"mAP", "AP50"}:
         return f"{metric} ↑"
     label = LABELS.get(metric) or LOCALISATION.get(metric, metric)
@@ -118,7 +119,7 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _verdict(one: Mapping[str, Any]) -> str:
+def verdict(one: Mapping[str, Any]) -> str:
     """Better or worse where the corrected test says so at 5 %."""
     if not one["p_holm"] < 0.05:
         return ""

@@ -1,8 +1,7 @@
-"""Films and maps as data URIs, small enough that a report with two dozen cases can be mailed."""
+"""Films and maps as small pictures in Base64."""
 
 import base64
 import io
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import colormaps
@@ -11,41 +10,11 @@ from PIL import Image
 
 from .formatting import TIMES, number
 
-FILM_SIDE = 512
-MAP_SIDE = 224
 COLOURS = "inferno"
 # Below this share of the shared maximum a map fades out, so that the film stays readable.
 OPAQUE_FROM = 0.35
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Stop:
-    """A colour of the bar beside a case."""
-
-    offset: float
-    colour: str
-    opacity: float
-
-
-def film_uri(film: NDArray[np.uint8]) -> str:
-    """A grey film as a JPEG data URI."""
-    image = Image.fromarray(film)
-    return _uri(_shrunk(image, FILM_SIDE), "jpeg", quality=82)
-
-
-def map_uri(density: Array, highest: float) -> str:
-    """A density as a PNG data URI: a colour and an opacity for each of 256 levels.
-
-    Args:
-        density: (h, w); what is not finite is transparent.
-        highest: the density that gets the last colour.
-    """
-    image = Image.fromarray(_levels(density, highest, MAP_SIDE))
-    colours, opacity = _palette()
-    image.putpalette((colours * 255).round().astype(np.uint8).tobytes())
-    return _uri(image, "png", transparency=(opacity * 255).round().astype(np.uint8).tobytes())
 
 
 def coloured(density: Array, highest: float) -> Array:
@@ -73,20 +42,6 @@ def palette_bytes() -> str:
     return base64.b64encode((table * 255).round().astype(np.uint8).tobytes()).decode()
 
 
-def colour_stops(number_of: int = 17) -> tuple[Stop, ...]:
-    """The colours and opacities of maps, from zero to the highest density."""
-    colours, opacity = _palette()
-    chosen = np.linspace(0, 255, number_of).round().astype(int)
-    return tuple(
-        Stop(
-            offset=round(i / 255, 4),
-            colour="#" + bytes((colours[i] * 255).round().astype(np.uint8)).hex(),
-            opacity=round(float(opacity[i]), 3),
-        )
-        for i in chosen.tolist()
-    )
-
-
 def times_uniform(density: float, pixels: int) -> str:
     """A density in multiples of the uniform one, which is readable at any image size."""
     return f"{number(density * pixels, 1)}{TIMES}"
@@ -112,10 +67,6 @@ def _shrunk(image: Image.Image, side: int) -> Image.Image:
         return image
     width, height = (max(1, round(length * factor)) for length in image.size)
     return image.resize((width, height), Image.Resampling.BOX)
-
-
-def _uri(image: Image.Image, kind: str, **options: object) -> str:
-    return f"data:image/{kind};base64,{_encoded(image, kind, optimize=True, **options)}"
 
 
 def _encoded(image: Image.Image, kind: str, **options: object) -> str:

@@ -57,12 +57,17 @@ def read_run_folder(path: Path) -> RunFolder:
     return RunFolder(
         path=path,
         facts=_read_facts(path / "run.json"),
-        stages=tuple(_read_stage(file.parent) for file in sorted(path.glob("*/stage.json"))),
+        stages=read_stages(path),
         metrics=_read_facts(evaluate / "metrics.json"),
         columns=columns,
         images=images,
         cases=_case_files(evaluate / "cases"),
     )
+
+
+def read_stages(path: Path) -> tuple[Stage, ...]:
+    """The stages of a run that were begun, in the order of their folders' numbers."""
+    return tuple(_read_stage(file.parent) for file in sorted(path.glob("*/stage.json")))
 
 
 def section(facts: Facts, key: str) -> Facts:
@@ -74,6 +79,17 @@ def section(facts: Facts, key: str) -> Facts:
 def in_group(run: RunFolder, group: str) -> tuple[Row, ...]:
     """The images of a group, in the table's order."""
     return tuple(row for row in run.images if row.get("group", "") == group)
+
+
+def stated_findings(run: RunFolder) -> list[str]:
+    """The findings that the table of images has labels or probabilities of, in its order."""
+    names = [
+        column.removeprefix(prefix)
+        for column in run.columns
+        for prefix in ("label_", "probability_")
+        if column.startswith(prefix)
+    ]
+    return list(dict.fromkeys(names))
 
 
 def row_index(row: Row) -> int | None:

@@ -12,7 +12,6 @@
   const list = createCaseList(find("viewer-list"), data, summary, choose);
   const FILTERS = ["find", "group", "finding", "truth", "called", "error", "metric", "low", "high"];
   FILTERS.push("sort", "order");
-  const SHORT = { "false positive": "FP", "false negative": "FN" };
   let item = null;
 
   const value = (id) => (find(id) ? find(id).value : "");
@@ -30,7 +29,11 @@
       opacity: Number(value("viewer-opacity")) / 100,
       oneScale: checked("viewer-one-scale"),
       boxes: checked("viewer-boxes"),
+      predicted: checked("viewer-predicted"),
       fixations: checked("viewer-fixations"),
+      order: checked("viewer-order-numbers"),
+      beside: checked("viewer-beside"),
+      everywhere: checked("viewer-everywhere"),
     };
   }
 
@@ -78,46 +81,12 @@
     item = data.cases[position];
     list.mark(position);
     if (linked) history.replaceState(null, "", caseAddress(item));
-    describe();
+    describeCase(data, item);
     readers();
     const own = item;
     if (!(await picture.load(own))) return;
     find("viewer-canvas").dataset.shown = own.key;
     redraw();
-  }
-
-  function describe() {
-    find("viewer-name").textContent = item.id;
-    const rank = item.rank ? "CC rank " + item.rank + " of " + item.ranked : "no CC";
-    const facts = ["patient " + item.patient, data.groups[item.group].name, rank, item.badge];
-    find("viewer-facts").textContent = facts.filter(Boolean).join(" · ");
-    find("viewer-link").href = caseAddress(item);
-    find("viewer-copied").textContent = "";
-    find("viewer-scores").replaceChildren(
-      ...data.metrics.map(function (metric, i) {
-        const pair = element("div");
-        const arrow = metric.lower_is_better ? " ↓" : " ↑";
-        pair.append(element("dt", "", metric.label + arrow), element("dd", "", shownNumber(item.scores[i])));
-        return pair;
-      }),
-    );
-    if (!find("viewer-findings")) return;
-    const head = element("tr");
-    for (const title of ["Finding", "Truth", "Score", ""]) head.append(element("th", "", title));
-    const rows = data.findings.map(function (name, i) {
-      const row = element("tr", truthOf(item, i) === "present" ? "stated-present" : "");
-      const kind = outcome(data, item, i);
-      const truth = truthOf(item, i) === "unknown" ? "not stated" : truthOf(item, i);
-      row.append(
-        element("th", "", name),
-        element("td", "truth", truth),
-        element("td", "", shownNumber(item.probability[i], 2)),
-        element("td", kind.startsWith("false") ? "viewer-wrong" : "", SHORT[kind] || kind),
-      );
-      row.lastChild.title = kind;
-      return row;
-    });
-    find("viewer-findings").replaceChildren(head, ...rows);
   }
 
   function readers() {
@@ -182,11 +151,44 @@
     find("viewer-play").textContent = replay.playing ? "Pause" : "Play";
     find("viewer-time").value = Math.round(1000 * replay.share);
     find("viewer-clock").textContent = replay.clock();
+    captions(now);
     picture.draw(item, now, replay.shown());
+  }
+
+  // Above the tiles: what each is, and how high its map rises.
+  function captions(now) {
+    section.classList.toggle("beside", now.beside);
+    find("viewer-mix").disabled = now.beside || data.layers.length === 1;
+    const peak = (key) => (item.peaks[key] === undefined ? "" : shownNumber(item.peaks[key], 1) + "×");
+    find("viewer-captions").hidden = !now.beside;
+    find("viewer-everywhere").disabled = !now.beside;
+    find("viewer-captions").replaceChildren(
+      ...data.layers.map(function (layer, i) {
+        const made = element("span", "", layer.label);
+        const told = !i ? "" : item.maps[layer.key] ? "peak " + peak(layer.key) : "none for this case";
+        const own = layer.key === "activation" && item.maps.activation ? ", own scale" : "";
+        made.append(element("span", "hint", " " + told + own));
+        return made;
+      }),
+    );
+    const peaks = data.layers.filter(({ key }) => key !== "film" && item.maps[key]);
+    const texts = peaks.map(({ key, label }) => label.toLowerCase() + " " + peak(key));
+    find("viewer-peaks").textContent = texts.length ? "peaks: " + texts.join(", ") : "";
+  }
+
+  function onHover(event) {
+    const shown = checked("viewer-fixations") ? replay.shown() : [];
+    const found = picture.fixationAt(event.clientX, event.clientY, shown);
+    const seconds = (value) => (value === null ? "n/a" : value.toFixed(2) + " s");
+    find("viewer-canvas").title = found
+      ? found.reader + ", fixation " + found.number + ", start " + seconds(found.start) + ", " +
+        seconds(found.lasted) + " long"
+      : "";
   }
 
   function mixTo(stop) {
     if (stop > Number(find("viewer-mix").max)) return;
+    find("viewer-beside").checked = false;
     find("viewer-mix").value = stop;
     redraw();
   }
@@ -242,6 +244,8 @@
     else if (/^[1-9]$/.test(key)) mixTo(100 * (Number(key) - 1));
     else if (key === "f") flip("viewer-fixations");
     else if (key === "b") flip("viewer-boxes");
+    else if (key === "p") flip("viewer-predicted");
+    else if (key === "s") flip("viewer-beside");
     else if (key === "/") find("viewer-find").focus();
     else if (key === "?") find("viewer-help").showModal();
     else return;
@@ -253,9 +257,10 @@
   // A reset takes effect after its event.
   filters.addEventListener("reset", () => setTimeout(relist));
   filters.addEventListener("submit", (event) => event.preventDefault());
-  for (const id of ["viewer-mix", "viewer-opacity", "viewer-one-scale", "viewer-boxes", "viewer-fixations"]) {
-    if (find(id)) find(id).addEventListener("input", redraw);
+  for (const name of ["mix", "opacity", "one-scale", "boxes", "predicted", "fixations", "order-numbers", "beside", "everywhere"]) {
+    if (find("viewer-" + name)) find("viewer-" + name).addEventListener("input", redraw);
   }
+  find("viewer-canvas").addEventListener("mousemove", onHover);
   for (const button of section.querySelectorAll("[data-stop]")) {
     button.addEventListener("click", () => mixTo(Number(button.dataset.stop)));
   }

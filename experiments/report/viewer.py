@@ -16,15 +16,15 @@ from .case_files import (
     gaze_of,
     load_case,
     peak_of,
+    predicted_boxes_of,
     shared_top,
 )
 from .cases import Choice, stored_cases
 from .formatting import as_float, text
-from .gallery import stated_findings
 from .gaze_marks import boxes, reader_colours
 from .pictures import film_webp, level_png, palette_bytes
 from .replay import replays
-from .run_folder import RunFolder, section
+from .run_folder import RunFolder, section, stated_findings
 
 FILM_SIDE = 320
 MAP_SIDE = 96
@@ -71,6 +71,7 @@ def build_viewer(run: RunFolder, *, given_maps: bool) -> Plain | None:
         "palette": palette_bytes(),
         "top": max(case["top"] or 0.0 for case in cases),
         "has_boxes": any(case["boxes"] for case in cases),
+        "has_predicted": any(case["predicted"] for case in cases),
     }
 
 
@@ -95,9 +96,8 @@ def _case(run: RunFolder, choice: Choice, findings: Sequence[str], metrics: Sequ
         "film": film_webp(film, FILM_SIDE),
         **_maps(arrays, densities),
         "paths": replays(*gaze_of(arrays)),
-        "boxes": [
-            [box.x, box.y, box.width, box.height, box.label] for box in boxes(*boxes_of(arrays))
-        ],
+        "boxes": _boxes(*boxes_of(arrays)),
+        "predicted": _boxes(*predicted_boxes_of(arrays)),
     }
 
 
@@ -124,6 +124,10 @@ def _maps(arrays: Arrays, densities: dict[str, Density | None]) -> Plain:
             if density is not None
         },
     }
+
+
+def _boxes(corners: Density, labels: Sequence[str]) -> list[list[float | str]]:
+    return [[box.x, box.y, box.width, box.height, box.label] for box in boxes(corners, labels)]
 
 
 def _layers(cases: Sequence[Plain], labels: Mapping[str, str]) -> list[Plain]:

@@ -3,6 +3,9 @@
 
 const LONG_SIDE = 800;
 const MOST_NUMBERS = 40;
+const BETWEEN = 12;
+const DRAWN = "#ffd23f";
+const PREDICTED = "#35d0ff";
 
 function fromBase64(text) {
   return Uint8ClampedArray.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -43,6 +46,9 @@ function createCaseCanvas(canvas, data) {
   let film = null;
   let maps = {};
   let asked = 0;
+  let tile = { width: 0, height: 0 };
+  // Small tiles need larger letters.
+  let large = false;
 
   // Decode a case; false when another one was asked for meanwhile.
   async function load(next) {
@@ -57,47 +63,81 @@ function createCaseCanvas(canvas, data) {
     item = next;
     film = images[0];
     maps = Object.fromEntries(names.map((name, i) => [name, levelsOf(images[i + 1])]));
-    const scale = LONG_SIDE / Math.max(item.width, item.height);
-    canvas.width = Math.round(item.width * scale);
-    canvas.height = Math.round(item.height * scale);
+    tile = {
+      width: Math.round(item.width * scaleOf(item)),
+      height: Math.round(item.height * scaleOf(item)),
+    };
     return true;
   }
 
-  function drawMaps(view) {
+  function scaleOf(one) {
+    return LONG_SIDE / Math.max(one.width, one.height);
+  }
+
+  // Only where it changes, as that clears the canvas and costs a frame.
+  function fit(tiles) {
+    const width = tiles * tile.width + (tiles - 1) * BETWEEN;
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== tile.height) canvas.height = tile.height;
+    context.clearRect(0, 0, canvas.width, canvas.height);
+  }
+
+  // What stands on a tile: side by side boxes lie on the film and fixations on the clinicians' map,
+  // so that the model's can be seen, unless asked for everywhere.
+  function drawTile(view, mix, paths) {
+    const scale = scaleOf(item);
+    const key = data.layers[Math.round(mix / 100)].key;
+    const all = !view.beside || view.everywhere;
+    context.drawImage(film, 0, 0, tile.width, tile.height);
+    drawMaps(view, mix);
+    if (view.boxes && (all || key === "film")) drawBoxes(item.boxes, false, scale);
+    if (view.predicted && (all || key === "film")) drawBoxes(item.predicted, true, scale);
+    const looked = data.layers.some((layer) => layer.key === "truth") ? "truth" : "film";
+    const radiusOf = radii(item.paths);
+    if (view.fixations && (all || key === looked)) {
+      paths.forEach((path) => drawPath(path, view, radiusOf, scale));
+    }
+  }
+
+  // `mix` is a place on the slider: 100 is the second layer alone.
+  function drawMaps(view, mix) {
     data.layers.forEach(function (layer, stop) {
-      const weight = Math.max(0, 1 - Math.abs(view.mix / 100 - stop));
+      const weight = Math.max(0, 1 - Math.abs(mix / 100 - stop));
       if (stop === 0 || weight === 0 || !maps[layer.key]) return;
       const shared = view.oneScale && layer.key !== "activation" && data.top > 0;
       const factor = shared ? item.top / data.top : 1;
       context.globalAlpha = weight * view.opacity;
       const map = coloured(maps[layer.key], palette, factor);
-      context.drawImage(map, 0, 0, canvas.width, canvas.height);
+      context.drawImage(map, 0, 0, tile.width, tile.height);
     });
     context.globalAlpha = 1;
   }
 
-  function label(text, x, y, size) {
+  function label(text, x, y, wanted, colour = "#fff") {
+    const size = wanted * (large ? 1.7 : 1);
     context.font = "600 " + size + "px system-ui, sans-serif";
     context.lineWidth = size / 5;
     context.strokeStyle = "#000";
     context.strokeText(text, x, y);
-    context.fillStyle = "#fff";
+    context.fillStyle = colour;
     context.fillText(text, x, y);
   }
 
-  function drawBoxes(scale) {
+  // Boxes of people are dashed and named at the top, predicted ones at the bottom.
+  function drawBoxes(boxes, predicted, scale) {
     context.textAlign = "left";
-    for (const [x, y, width, height, name] of item.boxes) {
-      context.setLineDash([8, 5]);
+    const colour = predicted ? PREDICTED : DRAWN;
+    for (const [x, y, width, height, name] of boxes) {
+      context.setLineDash(predicted ? [] : [8, 5]);
       context.lineWidth = 2.5;
-      context.strokeStyle = "#ffd23f";
+      context.strokeStyle = colour;
       context.strokeRect(x * scale, y * scale, width * scale, height * scale);
       context.setLineDash([]);
-      label(name, x * scale + 5, y * scale + 20, 17);
+      label(name, x * scale + 5, (predicted ? y + height : y) * scale + (predicted ? -7 : 20), 17, colour);
     }
   }
 
-  function drawPath(path, radiusOf, scale) {
+  function drawPath(path, view, radiusOf, scale) {
     const colour = data.readers[path.reader];
     const seen = path.points.slice(0, path.seen);
     context.strokeStyle = colour;
@@ -122,6 +162,7 @@ function createCaseCanvas(canvas, data) {
       context.setLineDash([]);
     });
     context.globalAlpha = 1;
+    if (!view.order) return;
     context.textAlign = "center";
     seen.forEach(function ([x, y, , lasted], i) {
       if (i && i !== seen.length - 1 && (i + 1) % every) return;
@@ -145,13 +186,37 @@ function createCaseCanvas(canvas, data) {
     // Nothing while another case is still being decoded.
     draw(wanted, view, paths) {
       if (!item || item !== wanted) return;
-      const scale = LONG_SIDE / Math.max(item.width, item.height);
+      const places = view.beside ? data.layers.map((_, i) => 100 * i) : [view.mix];
+      fit(places.length);
+      large = places.length > 1;
       context.imageSmoothingQuality = "high";
-      context.drawImage(film, 0, 0, canvas.width, canvas.height);
-      drawMaps(view);
-      if (view.boxes) drawBoxes(scale);
+      places.forEach(function (mix, i) {
+        context.save();
+        context.translate(i * (tile.width + BETWEEN), 0);
+        context.beginPath();
+        context.rect(0, 0, tile.width, tile.height);
+        context.clip();
+        drawTile(view, mix, paths);
+        context.restore();
+      });
+    },
+    // The fixation at a place of the shown canvas, of those that are drawn; null where there is none.
+    fixationAt(x, y, paths) {
+      if (!item) return null;
+      const shown = canvas.getBoundingClientRect();
+      const factor = canvas.width / shown.width;
+      const left = ((x - shown.left) * factor) % (tile.width + BETWEEN);
+      const top = (y - shown.top) * factor;
+      const scale = scaleOf(item);
       const radiusOf = radii(item.paths);
-      if (view.fixations) paths.forEach((path) => drawPath(path, radiusOf, scale));
+      for (const path of paths) {
+        for (let i = path.seen - 1; i >= 0; i -= 1) {
+          const [px, py, start, lasted] = path.points[i];
+          const away = Math.hypot(px * scale - left, py * scale - top);
+          if (away <= radiusOf(lasted) + 3) return { reader: path.reader, number: i + 1, start, lasted };
+        }
+      }
+      return null;
     },
     bar(target) {
       const drawn = target.getContext("2d");

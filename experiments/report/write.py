@@ -1,11 +1,8 @@
 """Writing the report of a run."""
 
-import base64
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from eye_gaze_data.files import write_text
@@ -26,23 +23,22 @@ from .formatting import (
     size,
     text,
 )
-from .gallery import build_gallery
 from .localisation_table import localisation_groups
 from .method import method_notes
-from .run_folder import RunFolder, Stage, read_run_folder, section
+from .page import environment, joined, script_hash
+from .run_folder import Facts, RunFolder, Stage, read_run_folder, section
 from .saliency_tables import saliency_groups
 from .viewer import build_viewer
 
 # What the stage is called where maps of another origin were scored.
 GIVEN_MAPS = "given maps"
-HERE = Path(__file__).parent
 STYLES = ("report.css", "viewer.css")
 # In this order: each uses what stands before it.
 SCRIPTS = (
     "theme.js",
-    "report.js",
     "viewer_cases.js",
     "viewer_list.js",
+    "viewer_side.js",
     "viewer_canvas.js",
     "viewer_replay.js",
     "viewer.js",
@@ -57,6 +53,7 @@ class StageView:
     kind: str
     task: str
     status: str
+    note: str
     epochs: str
     best_epoch: str
     monitor: str
@@ -89,41 +86,31 @@ def write_report(run: Path) -> Path:
 
 
 def _render(run: RunFolder) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     given_maps = run.metrics.get("stage") == GIVEN_MAPS
-    script, style = _joined(SCRIPTS), _joined(STYLES)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("report.html").render(
-        name=text(run.facts.get("name") or run.path.name),
-        facts=_facts(run),
-        command=text(run.facts.get("command")),
-        config_hash=text(run.facts.get("config_sha256")),
-        versions=section(run.facts, "versions"),
-        given_maps=given_maps,
-        saliency=saliency_groups(run),
-        diagnosis=diagnosis_groups(run),
-        detection=detection_groups(run),
-        localisation=localisation_groups(run),
-        stages=tuple(_stage(stage) for stage in run.stages),
-        gallery=build_gallery(run),
-        viewer=build_viewer(run, given_maps=given_maps),
-        level=_level(run),
-        notes=method_notes(run.metrics),
-        style=Markup(style),  # noqa: S704 - our file
-        script=Markup(script),  # noqa: S704 - our file
-        script_hash=f"sha256-{digest}",
+    script, style = joined(SCRIPTS), joined(STYLES)
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            name=text(run.facts.get("name") or run.path.name),
+            facts=_facts(run),
+            command=text(run.facts.get("command")),
+            config_hash=text(run.facts.get("config_sha256")),
+            versions=section(run.facts, "versions"),
+            given_maps=given_maps,
+            saliency=saliency_groups(run),
+            diagnosis=diagnosis_groups(run),
+            detection=detection_groups(run),
+            localisation=localisation_groups(run),
+            stages=tuple(_stage(stage) for stage in run.stages),
+            viewer=build_viewer(run, given_maps=given_maps),
+            level=_level(run),
+            notes=method_notes(run.metrics),
+            style=Markup(style),  # noqa: S704 - our file
+            script=Markup(script),  # noqa: S704 - our file
+            script_hash=script_hash(script),
+        )
     )
-
-
-def _joined(names: tuple[str, ...]) -> str:
-    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in names)
 
 
 def _facts(run: RunFolder) -> tuple[tuple[str, str], ...]:
@@ -156,6 +143,7 @@ def _stage(stage: Stage) -> StageView:
         kind=text(facts.get("kind")),
         task=text(facts.get("task")),
         status=text(facts.get("status")),
+        note=_note(facts),
         epochs=count(facts.get("epochs")),
         best_epoch=count(facts.get("best_epoch")),
         monitor=text(monitor.get("metric")),
@@ -169,3 +157,10 @@ def _stage(stage: Stage) -> StageView:
         charts=charts,
         left_out=left_out,
     )
+
+
+def _note(facts: Facts) -> str:
+    """Why a stage was skipped, or what ended it."""
+    if facts.get("status") == "skipped":
+        return f"{text(facts.get('reason'))} ({text(facts.get('stands_in'))})"
+    return str(facts.get("error") or "")

@@ -16,6 +16,8 @@ from tensorboard.util import tensor_util
 
 from experiments.board import LAYOUT, epochs_before, tag_of, write_precision_recall
 from experiments.callbacks import StageLog
+from experiments.check import LOSSES
+from experiments.check import METRICS as MONITORED
 from experiments.panel import LINE, TILE, draw_panel, stratified
 from eye_gaze_data.files import write_json
 from saliency.module import TaskModule, TaskSettings
@@ -42,11 +44,31 @@ def events_of(folder: Path) -> EventAccumulator:
         ("train/sigma_bce", "joint", "optimisation/train/sigma_bce"),
         ("valid/ordered", "contrast", "contrast/valid/ordered"),
         ("valid/dice", "segment", "anatomy/valid/dice"),
-        ("train/attention_consistency", "joint", "other/train/attention_consistency"),
+        ("train/weight_kld", "joint", "optimisation/train/weight_kld"),
+        ("train/attention_consistency", "joint", "attention/train/attention_consistency"),
+        ("valid/pooled_classes", "classify", "attention/valid/pooled_classes"),
+        ("valid/map", "detect", "detection/valid/map"),
+        ("train/of_an_extension", "joint", "other/train/of_an_extension"),
     ],
 )
 def test_tags_stand_under_their_task(name: str, task: str, tag: str) -> None:
     assert tag_of(name, task) == tag
+
+
+def test_every_registered_loss_and_metric_has_a_group() -> None:
+    logged = {(name, task) for name, (tasks, _) in LOSSES.items() for task in tasks}
+    logged |= {(name, task) for task, names in MONITORED.items() for name in names}
+    logged |= {(f"{name}_centre_bias", task) for name, task in logged if name in {"cc", "nss"}}
+    assert len(logged) > 30
+    groups = {(name, task): tag_of(f"valid/{name}", task).split("/")[0] for name, task in logged}
+    assert [pair for pair, group in groups.items() if group == "other"] == []
+    assert set(groups.values()) == {
+        "gaze", "diagnosis", "attention", "contrast", "anatomy", "detection",
+    }  # fmt: skip
+    # What a joint stage logs stands under one of its two tasks, or under attention.
+    assert {group for (_, task), group in groups.items() if task == "joint"} == {
+        "gaze", "diagnosis", "attention",
+    }  # fmt: skip
 
 
 def test_stages_begin_where_the_epochs_before_them_ended(tmp_path: Path) -> None:

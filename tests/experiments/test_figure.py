@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from experiments.cli import app
 from experiments.figure import draw_figure
-from experiments.report.pictures import coloured, map_uri
+from experiments.report.pictures import coloured
 from eye_gaze_data.errors import ConfigError
 
 
@@ -106,4 +106,3 @@ def test_colours_are_those_of_the_report() -> None:
     assert colours[0, 3, 3] == 0
     assert colours[0, 2, 3] == 1
     assert colours[0, 1, :3].max() < colours[0, 2, :3].max()
-    assert map_uri(density, 1.0).startswith("data:image/png")

@@ -83,6 +83,22 @@ def test_the_class_activation_has_a_scale_of_its_own(tmp_path: Path) -> None:
     assert levels(case["maps"]["activation"])[0, 0] == 255
 
 
+def test_boxes_of_people_and_predicted_ones_are_layers_of_their_own(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    assert not viewer(run)["has_predicted"]
+    write_case(
+        run, 5, predicted_boxes=np.array([[1, 2, 4, 8], [10, 10, 20, 12]], np.float32),
+        predicted_labels=np.array(["nodule", "effusion"]), predicted_scores=np.array([0.9, 0.25]),
+    )  # fmt: skip
+    found = viewer(run)
+    assert (found["has_boxes"], found["has_predicted"]) == (True, True)
+    case = found["cases"][1]
+    assert case["boxes"] == [[4, 5, 10, 15, "effusion"]]
+    # The best last: it is drawn on top.
+    assert case["predicted"] == [[10, 10, 10, 2, "effusion 0.25"], [1, 2, 3, 6, "nodule 0.90"]]
+    assert found["cases"][0]["predicted"] == []
+
+
 def test_a_name_that_two_cases_share_gets_a_link_of_its_own(tmp_path: Path) -> None:
     run = write_run(tmp_path)
     rows = [image_row(i) for i in range(12)]

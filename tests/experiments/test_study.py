@@ -1,20 +1,29 @@
 """Studies: a base, cells and seeds; a table that says what the metrics say; nothing twice."""
 
+import json
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from experiments.cli import app
+from experiments.compare_diagnosis import MACRO
 from experiments.load import CONFIGS
 from experiments.study import StudyConfig, load_study
-from experiments.sweep import study_table, sweep
+from experiments.study_results import read_results, result_differences, result_rows
+from experiments.sweep import read_study, study_table, sweep
 from eye_gaze_data.errors import ConfigError
 from eye_gaze_data.files import read_json
 from tests.experiments.small import small_stage, small_tree
+from tests.experiments.test_report import Page, words
 
 COLUMNS = [
     ("saliency", "cc"), ("saliency", "nss"), ("saliency", "kld"), ("diagnosis", "auroc"),
@@ -113,6 +122,90 @@ def test_differences_are_paired_over_seeds(swept: tuple[Path, Path, str]) -> Non
         assert float(shown.split("|")[3]) == pytest.approx(np.mean(gaps), abs=6e-4)
 
 
+def test_the_page_has_tables_plots_and_links_and_loads_nothing(
+    swept: tuple[Path, Path, str],
+) -> None:
+    _, out, table = swept
+    html = (out / "study.html").read_text()
+    page = Page(html)
+    text = words(html)
+    links = {f"{cell}/seed-{seed}/evaluate/report.html" for cell in CELLS for seed in (0, 3)}
+    assert links <= set(page.addresses)
+    assert all((out / link).is_file() for link in links)
+    assert all(a in links or a.startswith(("#", "data:")) for a in page.addresses)
+    assert not re.search(r"https?:(?!//www.w3.org)|//cdn|@import|url\((?!#)", html)
+    assert "Runs evaluated 4 of 4" in text
+    assert "not finished" not in text
+    rows = rows_of(table.split("\n\n")[0])
+    assert f"both {' '.join(rows['both'])}" in text
+    # What a cell does not predict has a dash.
+    assert f"maps {' '.join(value or '–' for value in rows['maps'])}" in text
+    assert html.count('<svg class="panel"') == 2
+    assert html.count('<svg class="forest"') == 1
+    for name in ("curves.svg", "differences.svg"):
+        tree = ElementTree.parse(out / name)  # noqa: S314 - our own file
+        assert tree.getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    drawn = (out / "differences.svg").read_text()
+    assert drawn.count('<g class="difference') == 3  # CC, NSS and KLD of the cell of maps
+
+
+def test_the_page_of_a_study_can_be_written_before_it_is_finished(
+    swept: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    path, out, table = swept
+    copied = tmp_path / "out"
+    shutil.copytree(out, copied)
+    for name in ("study.html", "table.md", "curves.svg"):
+        (copied / name).unlink()
+    shutil.rmtree(copied / "maps" / "seed-3" / "evaluate")
+    result = CliRunner().invoke(app, ["report", str(copied)])
+    assert (result.exit_code, result.output.strip()) == (0, str(copied / "study.html"))
+    text = words((copied / "study.html").read_text())
+    assert "Runs evaluated 3 of 4" in text
+    assert "The study is not finished" in text
+    rows = rows_of((copied / "table.md").read_text().split("\n\n")[0])
+    assert (rows["both"][5], rows["maps"][5]) == ("2", "1")
+    assert rows["both"] == rows_of(table.split("\n\n")[0])["both"]
+    assert (copied / "curves.svg").is_file()
+    assert read_study(copied) == load_study(path)[0]
+
+
+def test_a_cell_is_compared_by_what_it_shares_with_the_first(
+    swept: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    path, out, _ = swept
+    study, _ = load_study(path)
+    copied = tmp_path / "out"
+    shutil.copytree(out, copied)
+    # The same films with other gaze: what is left is the diagnosis, which the cell has not.
+    for seed in (0, 3):
+        file = copied / "maps" / f"seed-{seed}" / "evaluate" / "metrics.json"
+        metrics = read_json(file)
+        metrics["identity"]["data"] = "other gaze"
+        file.write_text(json.dumps(metrics))
+    results = read_results(study, copied)
+    found = result_differences(study, copied, results, resamples=200)
+    assert found["groups"] == {}
+    assert found["left_out"] == {"maps": "gaze scores are against another truth"}
+    table = copied / "maps" / "seed-0" / "evaluate" / "per_image.csv"
+    table.write_text(table.read_text().replace("p00", "q00"))
+    found = result_differences(study, copied, results, resamples=200)
+    assert found["left_out"] == {"maps": "scored on other films or other labels"}
+    # The first cell's AUROC and evidence stay comparable with a cell that has no gaze.
+    named: dict[str, Any] = {"a": {}, "b": {}}
+    pair = StudyConfig.model_validate({"name": "s", "base": "b", "seeds": [0], "cells": named})
+    for name in named:
+        shutil.copytree(out / "both" / "seed-0", copied / name / "seed-0")
+    bare = copied / "b" / "seed-0" / "evaluate" / "per_image.csv"
+    frame = pd.read_csv(bare).drop(columns=["cc", "nss", "kld", "sim", "auc", "sauc", "ig"])
+    frame.to_csv(bare, index=False)
+    found = result_differences(pair, copied, read_results(pair, copied), resamples=200)
+    compared = {one["metric"]: one for one in found["groups"]["phantom"]["comparisons"]}
+    assert MACRO in compared
+    assert not {"cc", "nss", "kld"} & set(compared)
+    assert compared[MACRO]["difference"]["value"] == 0
+
+
 def test_seeds_change_the_network_and_not_the_films(swept: tuple[Path, Path, str]) -> None:
     _, out, _ = swept
     facts = [(out / "both" / f"seed-{seed}" / "splits.csv").read_bytes() for seed in (0, 3)]
@@ -207,7 +300,7 @@ def test_a_wrong_key_is_named(
 
 def test_a_table_without_results_has_its_cells() -> None:
     study = StudyConfig.model_validate({"name": "s", "base": "b", "cells": {"a": {}}})
-    rows = rows_of(study_table(study, {"a": {}}))
+    rows = rows_of(study_table(result_rows(study, {"a": {}}), {"a": {}}))
     assert (rows["cell"], rows["a"]) == (["seeds", ""], ["0", ""])
 
 
@@ -215,7 +308,8 @@ def test_a_table_has_the_columns_that_have_a_value() -> None:
     study = StudyConfig.model_validate({"name": "s", "base": "b", "cells": {"a": {}, "b": {}}})
     scores = {"map": {"value": 0.25}, "ap50": {"value": None}}
     metrics = {"saliency": {}, "diagnosis": {}, "detection": {"films": scores}}
-    rows = rows_of(study_table(study, {"a": {"0": metrics}, "b": {}}))
+    results: dict[str, dict[str, Any]] = {"a": {"0": metrics}, "b": {}}
+    rows = rows_of(study_table(result_rows(study, results), results))
     assert rows["cell"] == ["mAP ↑", "seeds", ""]
     assert (rows["a"], rows["b"]) == (["0.250", "1", ""], ["", "0", ""])
     assert "centre bias" not in rows

@@ -19,6 +19,8 @@ from experiments.predict import predict_files
 from experiments.predictor import Predictor
 from experiments.record import read_stage, stage_folder
 from experiments.report import write_report
+from experiments.report.run_folder import read_run_folder
+from experiments.report.viewer import build_viewer
 from experiments.runner import run
 from tests.experiments.detector import FRACTIONS, shrunk
 
@@ -65,9 +67,16 @@ def test_the_report_shows_the_table_and_both_kinds_of_boxes(runs: tuple[Path, Pa
     page = write_report(runs[0]).read_text()
     assert '<section id="detection">' in page
     assert "Mean over" in page
-    assert 'class="box"' in page
-    assert 'class="box predicted"' in page
-    assert "predicted, with score" in page
+    assert 'id="viewer-boxes"' in page
+    assert 'id="viewer-predicted"' in page
+    viewer = build_viewer(read_run_folder(runs[0]), given_maps=False)
+    assert viewer is not None
+    shown = [case for case in viewer["cases"] if case["predicted"]]
+    assert shown
+    assert all(len(case["predicted"]) <= 6 for case in shown)
+    best = [float(case["predicted"][-1][-1].split()[-1]) for case in shown]
+    rest = [float(case["predicted"][0][-1].split()[-1]) for case in shown]
+    assert all(one >= other for one, other in zip(best, rest, strict=True))
 
 
 def test_prediction_gives_boxes_of_a_film_from_elsewhere(

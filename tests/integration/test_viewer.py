@@ -165,6 +165,100 @@ def test_both_maps_have_one_scale_and_all_cases_can_share_it(page: Page, tmp_pat
     assert np.allclose(pixel(page, *TRUTH), half, atol=4)
 
 
+def tiles(page: Page, place: tuple[int, int]) -> list[tuple[int, ...]]:
+    """The same place of the film in each layer, side by side."""
+    step = page.evaluate(
+        """() => { const from = document.getElementById("viewer-canvas");
+        return (from.width + 12) / 3 / from.height * 64; }"""
+    )
+    # `pixel` takes the width for one film's: place by the height instead.
+    code = """([x, y]) => { const from = document.getElementById("viewer-canvas");
+      const to = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+      const scale = from.height / 64;
+      to.drawImage(from, Math.floor(x * scale), Math.floor(y * scale), 1, 1, 0, 0, 1, 1);
+      return Array.from(to.getImageData(0, 0, 1, 1).data).slice(0, 3); }"""
+    return [tuple(page.evaluate(code, [place[0] + i * step, place[1]])) for i in range(3)]
+
+
+def test_layers_stand_side_by_side(page: Page, report: Path) -> None:
+    open_viewer(page, report)
+    hide_marks(page)
+    page.locator("#viewer-list").focus()
+    page.keyboard.press("s")
+    expect(page.locator("#viewer-beside")).to_be_checked()
+    expect(page.locator("#viewer-captions")).to_have_text(
+        "Film Clinicians peak 33.9×Model peak 33.9×"
+    )
+    film, clinicians, model = tiles(page, TRUTH)
+    assert np.allclose(film, GREY, atol=2)
+    assert np.allclose(clinicians, mixed(0.75), atol=3)
+    assert np.allclose(model, GREY, atol=2)
+    film, clinicians, model = tiles(page, MODEL)
+    assert np.allclose(clinicians, GREY, atol=2)
+    assert np.allclose(model, mixed(0.75), atol=3)
+    # Fixations lie on the map of those who looked, or on all.
+    page.locator("#viewer-fixations").check()
+    assert [tile[0] < GREY - 20 for tile in tiles(page, (30, 56))] == [False, True, False]
+    page.locator("#viewer-everywhere").check()
+    assert [tile[0] < GREY - 20 for tile in tiles(page, (30, 56))] == [True, True, True]
+    expect(page.locator("#viewer-mix")).to_be_hidden()
+    page.locator("[data-stop='200']").click()
+    expect(page.locator("#viewer-beside")).not_to_be_checked()
+    expect(page.locator("#viewer-mixed")).to_have_text("Model 100 %")
+    expect(page.locator("#viewer-everywhere")).to_be_hidden()
+    page.locator("#viewer-fixations").uncheck()
+    assert np.allclose(pixel(page, *MODEL), mixed(0.75), atol=3)
+
+
+def test_boxes_of_people_and_predicted_ones(page: Page, tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    predicted = np.array([[40, 4, 60, 14]], np.float32)
+    for index in (0, 5, 11):
+        store(
+            run, index, predicted_boxes=predicted, predicted_labels=np.array(["nodule"]),
+            predicted_scores=np.array([0.87]), gaze=None, reader=None, readers=None,
+        )  # fmt: skip
+    open_viewer(page, write_report(run))
+    page.locator("[data-stop='0']").click()
+    people, model = page.locator("#viewer-boxes"), page.locator("#viewer-predicted")
+
+    def coloured(x: float, heights: tuple[float, float], cyan: bool) -> bool:
+        """Whether a vertical edge has its colour somewhere; that of people is dashed."""
+        found = [pixel(page, x, y) for y in np.arange(*heights, 0.5)]
+        return any((blue > red + 60) if cyan else (red > blue + 60) for red, _, blue in found)
+
+    assert coloured(2, (30, 40), cyan=False)
+    assert coloured(40, (4, 14), cyan=True)
+    model.uncheck()
+    assert not coloured(40, (4, 14), cyan=True)
+    assert coloured(2, (30, 40), cyan=False)
+    page.locator("#viewer-list").focus()
+    page.keyboard.press("b")
+    expect(people).not_to_be_checked()
+    assert not coloured(2, (30, 40), cyan=False)
+    page.keyboard.press("p")
+    expect(model).to_be_checked()
+    assert coloured(40, (4, 14), cyan=True)
+
+
+def test_pointing_at_a_fixation_names_it(page: Page, report: Path) -> None:
+    open_viewer(page, report)
+    canvas = page.locator("#viewer-canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+
+    def told(x: float, y: float) -> str | None:
+        page.mouse.move(box["x"] + x / 64 * box["width"], box["y"] + y / 64 * box["height"])
+        return canvas.get_attribute("title")
+
+    assert told(50, 10) == "Ada, fixation 2, start 0.40 s, 0.20 s long"
+    assert told(56, 56) == "Bo, fixation 1, start 0.00 s, 0.50 s long"
+    assert told(3, 3) == ""
+    page.locator("#viewer-order-numbers").uncheck()
+    assert told(50, 10) is not None
+
+
 def test_a_scanpath_is_replayed_in_the_order_of_time(page: Page, report: Path) -> None:
     open_stopped(page, report)
     page.locator("[data-stop='0']").click()
@@ -339,8 +433,6 @@ def test_a_link_opens_its_case_and_survives_a_reload(page: Page, report: Path) -
     page.locator("#viewer-copy").click()
     expect(page.locator("#viewer-copied")).to_have_text("copied")
     assert page.evaluate("navigator.clipboard.readText()") == report.as_uri() + "#case=film009"
-    page.locator("article.case", has_text="film011").get_by_text("open in the viewer").click()
-    expect(page.locator("#viewer-name")).to_have_text("film011")
 
 
 def test_a_name_that_is_markup_stays_text(page: Page, report: Path) -> None:
@@ -350,6 +442,21 @@ def test_a_name_that_is_markup_stays_text(page: Page, report: Path) -> None:
     assert page.evaluate("document.querySelectorAll('script').length") == 1
     page.reload()
     expect(page.locator("#viewer-name")).to_have_text(EVIL)
+
+
+@pytest.mark.parametrize("width", [1400, 1000, 700])
+def test_nothing_sticks_out_of_the_page(page: Page, report: Path, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    open_viewer(page, report)
+    for _ in range(2):
+        right = page.evaluate(
+            """() => { const edge = document.querySelector(".viewer").getBoundingClientRect().right;
+            return [...document.querySelectorAll("#viewer *:not(dialog *)")].filter((one) =>
+              one.checkVisibility() && one.getBoundingClientRect().right > edge + 1
+            ).map((one) => one.id || one.className); }"""
+        )
+        assert right == []
+        page.locator("#viewer-beside").check()
 
 
 def test_light_and_dark_follow_the_system_and_the_button(page: Page, report: Path) -> None:
@@ -378,14 +485,17 @@ def test_screenshots(
     page.locator("#viewer").scroll_into_view_if_needed()
     page.locator("[data-stop='200']").click()
     page.locator("#viewer").screenshot(path=folder / "viewer.png")
+    page.locator("#viewer-beside").check()
+    page.locator("#viewer").screenshot(path=folder / "viewer-beside.png")
     page.locator("[data-stop='100']").click()
     page.locator("#viewer-reader").select_option(index=1)
     page.locator("#viewer-time").fill("600")
     page.locator("#theme").click()
     page.locator("#viewer").screenshot(path=folder / "viewer-replay.png")
-    for name, ground in (("viewer", (255, 255, 255)), ("viewer-replay", (26, 33, 41))):
+    white, dark = (255, 255, 255), (26, 33, 41)
+    for name, ground in (("viewer", white), ("viewer-beside", white), ("viewer-replay", dark)):
         with Image.open(folder / f"{name}.png") as picture:
-            small = picture.convert("RGB").quantize(128)
+            small = picture.convert("RGB").quantize(256)
             assert picture.convert("RGB").getpixel((4, 40)) == ground
         # A palette makes the files small enough to keep.
         small.save(folder / f"{name}.png", optimize=True)

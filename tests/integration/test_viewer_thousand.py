@@ -40,8 +40,6 @@ def test_a_thousand_cases_scroll_sort_filter_and_link(page: Page, report: Path) 
     expect(page.locator("#viewer-count")).to_have_text("1000 of 1000 cases")
     expect(page.locator(".viewer-row[aria-selected=true] .viewer-id")).to_have_text("film777")
     assert 10 < rows_drawn(page) < 30
-    # The gallery beside it shows two dozen cases, whatever the number.
-    assert page.locator("article.case").count() == 24
     everything = page.evaluate("document.querySelectorAll('#viewer *').length")
     assert everything < 400
 
