@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pretrain.losses import label_pairs, triplet_loss
+from pretrain.losses import triplet_loss
+from pretrain.positives import label_pairs
 
 from .table import Row, cpu
 
