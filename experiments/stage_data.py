@@ -12,6 +12,7 @@ from eye_gaze_data.sampler import Rows
 from eye_gaze_data.unrendered import UnrenderedDataset
 
 from .config import RunConfig, StageConfig
+from .execution import execution_here
 
 
 def stage_classes(stage: StageConfig, cohort: Cohort) -> tuple[tuple[str, ...], bool]:
@@ -111,7 +112,7 @@ def build_data(
         rows[data.valid],
         weights=weights,
         batch_size=stage.batch_size,
-        workers=config.trainer.workers,
+        workers=execution_here(config.trainer).workers,
     )
 
 
