@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from diagnosis.dual_encoder import DualEncoderUNet
 from experiments.config import TrainerConfig
 from experiments.console import load_run
 from experiments.execution import DeviceFacts, Execution, choose_execution, device_facts
@@ -20,7 +21,7 @@ from experiments.weights import read_weights
 from saliency.config import OptimiserConfig
 from saliency.network import Network
 from saliency.optimisers import build_optimiser
-from tests.experiments.small import small_config, small_stage
+from tests.experiments.small import MODEL, small_config, small_stage
 
 CPU = DeviceFacts("cpu", bf16=False, cores=16)
 AMPERE = DeviceFacts("cuda", bf16=True, cores=16)
@@ -88,7 +89,7 @@ def test_the_facts_of_this_cpu() -> None:
 def trained(folder: Path, **trainer: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:  # noqa: ANN401
     """Weights and record of an epoch of all tasks."""
     # By sgd: Adam turns what rounding leaves of a gradient of zero into steps of full size.
-    optimiser = {"name": "sgd", "lr": 0.05, "clip": 1.0}
+    optimiser = {"name": "sgd", "lr": 1e-3, "clip": 1.0}
     stage = small_stage("only", "finetune", "joint", epochs=1, optimiser=optimiser)
     config = small_config(stages=[stage], trainer={"device": "cpu", **trainer})
     run(config, folder, say=lambda _: None)
@@ -107,7 +108,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
 def near(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
     assert one.keys() == other.keys()
     for name, value in one.items():
-        torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-4, msg=name)
+        torch.testing.assert_close(value, other[name], rtol=1e-2, atol=1e-3, msg=name)
 
 
 def test_channels_last_trains_to_the_same_weights(
@@ -118,6 +119,30 @@ def test_channels_last_trains_to_the_same_weights(
     near(weights, plain)
     moved = max(float((weights[name] - plain[name]).abs().max()) for name in plain)
     assert moved > 0, "another layout rounds otherwise: was it used?"
+
+
+def gradients(network: DualEncoderUNet, image: torch.Tensor) -> dict[str, torch.Tensor]:
+    outputs = network.eval()(image)
+    weights = torch.linspace(0, 1, image.numel()).view_as(image)
+    densities = outputs["saliency_logits"].flatten(1).softmax(1).view_as(image)
+    ((densities * weights).sum() + outputs["class_logits"].square().sum()).backward()
+    return {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
+
+
+def test_gradients_in_channels_last_are_those_in_nchw() -> None:
+    """oneDNN has wrong ones for strided 1x1 convolutions of few channels: we have none."""
+    options = {name: value for name, value in MODEL.items() if name != "kind"}
+    torch.manual_seed(0)
+    network = DualEncoderUNet(2, **options)
+    turned = copy.deepcopy(network).to(memory_format=torch.channels_last)
+    image = torch.rand(3, 1, 32, 64)
+    one, other = gradients(network, image), gradients(turned, image)
+    assert one.keys() == other.keys()
+    largest = max(float(value.abs().max()) for value in one.values())
+    for name, value in one.items():
+        torch.testing.assert_close(
+            other[name], value, rtol=1e-3, atol=1e-6 * largest, msg=name, check_stride=False
+        )
 
 
 @pytest.mark.slow

@@ -421,7 +421,7 @@ def test_a_fused_optimiser_clips_in_half_precision_as_a_plain_one_does() -> None
         module = make_module(optimiser=OptimiserConfig(name="sgd", lr=1.0), fused=fused)
         trainer = make_trainer(limit_val_batches=0, gradient_clip_val=0.01, precision="bf16-mixed")
         before = [p.detach().clone() for p in module.parameters()]
-        trainer.fit(module, loader([make_batch()]))
+        trainer.fit(module, loader([make_batch()]), loader([]))
         steps = [p.detach() - b for p, b in zip(module.parameters(), before, strict=True)]
         norm = torch.stack([step.norm() for step in steps]).norm()
         assert float(norm) == pytest.approx(0.01, rel=1e-3)
