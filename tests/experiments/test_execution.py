@@ -146,6 +146,8 @@ def test_gradients_in_channels_last_are_those_in_nchw() -> None:
 
 
 @pytest.mark.slow
+# Dynamo looks at the gradients of what the network computes.
+@pytest.mark.filterwarnings("ignore:.*not a leaf Tensor.*:UserWarning")
 def test_compiled_it_trains_to_the_same_weights(
     plain: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
