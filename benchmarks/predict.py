@@ -22,7 +22,6 @@ from experiments.gaze_model import GazeModel, load_model, open_predictor
 from experiments.load import load_config
 from experiments.onnx_engine import use_onnxruntime
 from experiments.predict import Writes, predict_files
-from experiments.predictor import Predictor
 from saliency.attention import AttentionContext
 
 from .table import Row, peak_of, wall

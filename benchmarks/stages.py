@@ -68,8 +68,9 @@ def schedule_row(films: int, epochs: int) -> Row:
     auto, off = (config(stages, SMALL, films, mode) for mode in ("auto", "off"))
     # Counting comes first: it warms up, so that no round need be thrown away.
     allowed = counted(off) / counted(auto)
-    what = f"staged schedule of a small network, {films} films of 96x96, 2 + 2 + {epochs} + "
-    return Row(f"{what}{epochs} epochs", wall(partial(whole, auto)), PEER, wall(partial(whole, off)),
+    times = f"2 + 2 + {epochs} + {epochs} epochs"
+    what = f"staged schedule of a small network, {films} films of 96x96, {times}"
+    return Row(what, wall(partial(whole, auto)), PEER, wall(partial(whole, off)),
                "the gain that operations allow", most=lambda: allowed,
                rounds=3, thrown=0)  # fmt: skip
 
