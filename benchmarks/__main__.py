@@ -20,10 +20,16 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 SECTIONS = {
     "startup": 1,
     "density": 1,
+    "phantom": 1,
     "store": 1,
     "metrics": 1,
     "intervals": 1,
+    "triplets": 1,
     "network": 0,
+    "inference": 0,
+    "memory": 0,
+    "predict": 0,
+    "stages": 0,
 }
 
 
@@ -32,17 +38,20 @@ def main() -> None:
     unknown = [name for name in chosen if name not in SECTIONS]
     if unknown:
         sys.exit(f"no section {', '.join(unknown)}; known: {', '.join(SECTIONS)}")
-    begun, lines = time.monotonic(), []
+    begun, lines, minutes_of = time.monotonic(), [], {}
     print(machine(), "", *HEAD, sep="\n", flush=True)
     for name in chosen:
+        start = time.monotonic()
         with threads(SECTIONS[name]):
             for row in import_module(f"benchmarks.{name}").rows():
                 lines.append(measure(row).line())
                 print(lines[-1], flush=True)
+        minutes_of[name] = (time.monotonic() - start) / 60
     minutes = (time.monotonic() - begun) / 60
+    print("\nminutes: " + ", ".join(f"{name} {spent:.1f}" for name, spent in minutes_of.items()))
     if not sys.argv[1:]:
         RESULTS.write_text("\n".join([*introduction(minutes), *HEAD, *lines, ""]))
-        print(f"\n{minutes:.0f} minutes; written to {RESULTS.name}")
+        print(f"{minutes:.0f} minutes in all; written to {RESULTS.name}")
 
 
 def introduction(minutes: float) -> list[str]:
@@ -52,10 +61,11 @@ def introduction(minutes: float) -> list[str]:
         f"Written by `make bench` in {minutes:.0f} minutes on {machine()}.",
         "",
         "Each row and its peer took turns in this run; times are medians, CPU time of one thread, "
-        "or wall time with all threads for networks and commands. `times faster` is the median "
-        "over rounds of peer over gazedx, `spread` its smallest and largest. The limit is what "
-        "binds: the best float32 matrix product of 2048x2048 for networks, reading each map twice "
-        "from memory for the fused metrics, Pillow's decoder for preparation.",
+        "or wall time with all threads for networks, stages and commands. `gain` is the median over "
+        "rounds of peer over gazedx, times faster or times less memory, `spread` its smallest and "
+        "largest. The limit is what binds: the best float32 matrix product of 2048x2048 for "
+        "networks, reading each map twice from memory for the fused metrics, Pillow's decoder for "
+        "preparation, the counted operations (the gain they allow in brackets) for a staged run.",
         "",
     ]
 

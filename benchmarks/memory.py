@@ -1,67 +1,59 @@
-"""Peak memory of the full-size dual encoder: ``python -m benchmarks.memory``.
+"""Peak memory of the full network and of the straightforward one, above their weights.
 
 Each case runs in a process of its own, as a peak can only be read once; what the process holds
 before the case, weights included, is taken off.
 """
 
-import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import partial
 
 import torch
-from torch import Tensor
 
-from diagnosis.dual_encoder import DualEncoderUNet
-from diagnosis.losses import cross_entropy
-from saliency.losses import kl_divergence_loss
+from .network import inference, step
+from .reference_network import pair
+from .table import Row, peak_of
 
-CASES = {
-    "inference, 1 film of 640x512": (1, 640, 512, False, False),
-    "training step, 2 films of 320x256": (2, 320, 256, True, False),
-    "training step, 2 films of 320x256, checkpointing": (2, 320, 256, True, True),
-    "training step, 2 films of 640x512": (2, 640, 512, True, False),
-    "training step, 2 films of 640x512, checkpointing": (2, 640, 512, True, True),
-}
-
-
-def peak() -> float:
-    """The largest resident size of this process so far, in GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+CLASSES = 3
+# Films, height, width, training, checkpointing.
+Case = tuple[int, int, int, bool, bool]
+CASES: tuple[Case, ...] = (
+    (1, 640, 512, False, False),
+    (2, 320, 256, True, False),
+    (2, 320, 256, True, True),
+    (2, 640, 512, True, True),
+)
 
 
-def run_case(films: int, height: int, width: int, training: bool, checkpointing: bool) -> float:
-    """GB above what the process held before, in one pass of the case."""
-    torch.manual_seed(0)
-    network = DualEncoderUNet(3, checkpointing=checkpointing).train(training)
+def rows() -> Iterator[Row]:
+    for case in CASES:
+        films, height, width, training, checkpointing = case
+        what = "training step" if training else "inference"
+        what = f"peak memory, {what} of the full network, {films} x {height}x{width}"
+        yield Row(what + (", checkpointing" if checkpointing else ""),
+                  partial(elsewhere, "ours", case), "the straightforward network",
+                  partial(elsewhere, "theirs", case),
+                  unit="B", rounds=1, thrown=0)  # fmt: skip
+
+
+def elsewhere(which: str, case: Case) -> float:
+    """Bytes that a case takes in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.memory", which, *(str(int(n)) for n in case)]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    return float(found.stdout)
+
+
+def bytes_of(which: str, case: Case) -> float:
+    """Bytes above what this process held before, in one pass of a case."""
+    films, height, width, training, checkpointing = case
+    ours, theirs = pair(CLASSES, checkpointing=checkpointing)
+    network = ours if which == "ours" else theirs
+    del ours, theirs
     image = torch.rand(films, 1, height, width)
-    before = peak()
-    if training:
-        loss(network, image).backward()
-    else:
-        with torch.inference_mode():
-            network(image)
-    return peak() - before
-
-
-def loss(network: DualEncoderUNet, image: Tensor) -> Tensor:
-    outputs = network(image)
-    truth = torch.full_like(image, 1 / image[0].numel())
-    film = torch.ones_like(image, dtype=torch.bool)
-    labels = torch.eye(3)[torch.arange(len(image)) % 3]
-    gaze = kl_divergence_loss(outputs["saliency_logits"], truth, film).mean()
-    return gaze + cross_entropy(outputs["class_logits"], labels).mean()
-
-
-def main() -> None:
-    print("| case | peak above the weights |\n| --- | --- |")
-    for number, name in enumerate(CASES):
-        command = [sys.executable, "-m", "benchmarks.memory", str(number)]
-        found = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-        print(f"| {name} | {float(found.stdout):.2f} GB |", flush=True)
+    return peak_of((step if training else inference)(network, image))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(run_case(*list(CASES.values())[int(sys.argv[1])]))
-    else:
-        main()
+    numbers = [int(number) for number in sys.argv[2:]]
+    print(bytes_of(sys.argv[1], (*numbers[:3], bool(numbers[3]), bool(numbers[4]))))  # type: ignore[arg-type]

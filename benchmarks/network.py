@@ -37,10 +37,10 @@ def network_rows(name: str, side: int, films: int, sizes: tuple[object, ...]) ->
     def least(times: int) -> Callable[[], float]:
         return lambda: times * flops / matmul_rate()
 
-    yield Row(f"inference, {name}", wall(_inference(ours, image)), peer,
-              wall(_inference(theirs, image)),
+    yield Row(f"inference, {name}", wall(inference(ours, image)), peer,
+              wall(inference(theirs, image)),
               "matmul peak", least(1), rounds)  # fmt: skip
-    yield Row(f"training step, {name}", wall(_step(ours, image)), peer, wall(_step(theirs, image)),
+    yield Row(f"training step, {name}", wall(step(ours, image)), peer, wall(step(theirs, image)),
               "matmul peak", least(3), rounds)  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def _loss(saliency: Tensor, classes: Tensor) -> Tensor:
     return kl_divergence_loss(saliency, truth, film).mean() + cross_entropy(classes, labels).mean()
 
 
-def _inference(network: nn.Module, image: Tensor) -> Callable[[], object]:
+def inference(network: nn.Module, image: Tensor) -> Callable[[], object]:
     def run() -> object:
         network.eval()
         with torch.inference_mode():
@@ -82,7 +82,7 @@ def _inference(network: nn.Module, image: Tensor) -> Callable[[], object]:
     return run
 
 
-def _step(network: nn.Module, image: Tensor) -> Callable[[], object]:
+def step(network: nn.Module, image: Tensor) -> Callable[[], object]:
     optimiser = torch.optim.AdamW(network.parameters(), 1e-4)
 
     def run() -> object:

@@ -39,6 +39,7 @@ from saliency.module import TaskModule, TaskSettings
 from saliency.network import Network
 
 from .config import ModelConfig, RunConfig, StageConfig
+from .execution import execution_here
 from .stage_data import stage_classes, stage_dataset
 
 NETWORKS: dict[type[BaseModel], Callable[..., Network]] = {
@@ -129,6 +130,7 @@ def build_module(config: RunConfig, stage: StageConfig, cohort: Cohort) -> TaskM
         seed=config.seed,
         organs=stage.anatomy.organs if stage.anatomy else (),
         exclusive=exclusive,
+        fused=execution_here(config.trainer).fused,
     )
     if stage.task == "contrast":
         return ContrastModule(network, settings, stage.contrast, _film_gaze(config, stage, cohort))

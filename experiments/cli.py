@@ -257,6 +257,9 @@ def config_show(
     if as_yaml:
         typer.echo(dump_config(loaded))
         return
+    from dataclasses import asdict
+
+    from .execution import execution_here
     from .plan import declared, plan
     from .plan_table import print_plan
 
@@ -266,10 +269,19 @@ def config_show(
     except DataError as error:
         typer.echo(f"nothing is counted, the data are not there: {error}", err=True)
         rows = declared(loaded, folder)
+    try:
+        execution = execution_here(loaded.trainer)
+    except ConfigError as error:
+        # Shown where it was written, for another machine.
+        typer.echo(f"how stages compute is decided where they run: {error}", err=True)
+        execution = None
     if as_json:
-        echo_json({"plan": rows, "config": loaded.model_dump(mode="json")})
-    else:
-        print_plan(rows)
+        chosen = asdict(execution) if execution else None
+        echo_json({"plan": rows, "execution": chosen, "config": loaded.model_dump(mode="json")})
+        return
+    print_plan(rows)
+    if execution is not None:
+        typer.echo(f"on this machine: {execution}")
 
 
 @config_app.command("schema")

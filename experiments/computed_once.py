@@ -25,6 +25,7 @@ from saliency.cut import Computed, Cut
 from saliency.module import TaskModule
 
 from .config import RunConfig, StageConfig
+from .execution import execution_here
 from .ranks import barrier, from_first, is_first_rank
 from .record import versions
 from .stage_data import stage_classes, stage_dataset
@@ -138,7 +139,7 @@ class ComputeOnce(Callback):
 
     def _loaded(self, batches: list[list[int]]) -> Iterator[Batch]:
         keys: list[list[Key]] = [[(0, row) for row in batch] for batch in batches]
-        workers = self.stage.config.trainer.workers
+        workers = execution_here(self.stage.config.trainer).workers
         yield from DataLoader(
             self.dataset,
             batch_sampler=keys,

@@ -240,8 +240,11 @@ class TrainerConfig(Strict):
         device: ``auto`` takes a GPU if there is one.
         devices: processes, by Lightning's DDP.
         nodes: machines.
-        precision: Lightning's name; float32 is right on a CPU.
-        workers: loader processes.
+        precision: Lightning's name; ``auto`` is float32 on a CPU.
+        layout: of weights and feature maps; ``auto`` is NCHW on a CPU.
+        compile: let torch compile the network: minutes at the start of each stage.
+        fused: ``auto`` does the optimiser's step in one kernel on a GPU.
+        workers: loader processes; ``auto`` is none on a CPU.
         accumulate: batches a step of the optimiser.
         computed_once: ``auto`` trains on what a frozen part of the network gave for each film,
             where nothing is augmented; ``off`` computes it again in every step.
@@ -250,8 +253,11 @@ class TrainerConfig(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = Field(default=1, ge=1)
     nodes: int = Field(default=1, ge=1)
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    workers: int = Field(default=0, ge=0)
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    layout: Literal["auto", "nchw", "channels_last"] = "auto"
+    compile: bool = False
+    fused: Literal["auto", "off"] = "auto"
+    workers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     accumulate: int = Field(default=1, ge=1)
     computed_once: Literal["auto", "off"] = "auto"
 

@@ -13,6 +13,7 @@ from eye_gaze_data.unrendered import UnrenderedDataset
 from saliency.config import GAZE_TASKS
 
 from .config import RunConfig, StageConfig
+from .execution import execution_here
 
 
 def stage_classes(stage: StageConfig, cohort: Cohort) -> tuple[tuple[str, ...], bool]:
@@ -124,7 +125,7 @@ def build_data(
         rows[data.valid],
         weights=weights,
         batch_size=stage.batch_size,
-        workers=config.trainer.workers,
+        workers=execution_here(config.trainer).workers,
     )
 
 

@@ -5,9 +5,11 @@ import logging
 import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
+import torch
 
 from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.errors import StageError
@@ -21,6 +23,7 @@ from .centre_lines import centre_lines
 from .checkpoint_file import AtomicCheckpointIO
 from .computed_once import FOLDER, ComputeOnce, stage_cut
 from .embeddings import Watch, finish_contrast
+from .execution import execution_here
 from .out_of_memory import is_out_of_memory, out_of_memory
 from .panel import Panel
 from .ranks import cluster, is_first_rank
@@ -59,6 +62,12 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         check_classes(module.network, report.loaded, classes, path, source)
         reports.append(f"from '{name}': {report}")
     trained, frozen = freeze(module.network, spec.train, spec.name)
+    execution = execution_here(stage.config.trainer)
+    if execution.layout == "channels_last":
+        module.to(memory_format=torch.channels_last)
+    if execution.compile:
+        # In place: names of weights stay.
+        module.network.compile()
     # Lightning leaves modes as it finds them: this one holds frozen parts in evaluation mode.
     module.train()
     drifting = spec.legacy.drifting_statistics
@@ -72,6 +81,7 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         classes=list(classes),
         exclusive=exclusive,
         computed_once=cut.name if cut else None,
+        execution=asdict(execution),
     )
     folder = stage.folder / "checkpoints"
     anatomy = anatomy_source(stage.config, spec, stage.cohort, stage.run)
@@ -155,7 +165,7 @@ def _trainer(
         num_nodes=config.nodes,
         # A task does not use every head of a network.
         strategy="ddp_find_unused_parameters_true" if many else "auto",
-        precision=config.precision,
+        precision=execution_here(config).precision,
         max_epochs=spec.epochs,
         accumulate_grad_batches=config.accumulate,
         gradient_clip_val=spec.optimiser.clip,

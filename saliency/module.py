@@ -40,6 +40,7 @@ class TaskSettings:
         cooperation: who moves when.
         organs: names of the anatomy planes.
         exclusive: whether exactly one class holds.
+        fused: whether the optimiser's step is one kernel.
     """
 
     stage: str
@@ -55,6 +56,7 @@ class TaskSettings:
     seed: int = 0
     organs: tuple[str, ...] = ()
     exclusive: bool = False
+    fused: bool = False
 
 
 class TaskModule(pl.LightningModule):
@@ -235,7 +237,9 @@ class TaskModule(pl.LightningModule):
         parameters = [(name.removeprefix("network."), p) for name, p in named if p.requires_grad]
         config = self.settings.optimiser
         optimiser = build_optimiser(
-            config, rate_groups(parameters, self.settings.cooperation, config.lr)
+            config,
+            rate_groups(parameters, self.settings.cooperation, config.lr),
+            fused=self.settings.fused,
         )
         if self.settings.schedule.name == "plateau":
             return optimiser
@@ -244,6 +248,23 @@ class TaskModule(pl.LightningModule):
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Cut the norm of the whole gradient.
+
+        Lightning's own way, but for fused optimisers in bfloat16 too, which it refuses for the sake
+        of scaled gradients: there are none.
+        """
+        del gradient_clip_algorithm
+        if gradient_clip_val:
+            groups = optimizer.param_groups
+            moved = [parameter for group in groups for parameter in group["params"]]
+            torch.nn.utils.clip_grad_norm_(moved, gradient_clip_val)
 
     def planned_steps(self) -> int:
         """The optimiser's steps in the whole stage, 1 or more.

@@ -11,15 +11,24 @@ from .config import OptimiserConfig, ScheduleConfig
 
 
 def build_optimiser(
-    config: OptimiserConfig, parameters: list[nn.Parameter] | list[dict[str, Any]]
+    config: OptimiserConfig,
+    parameters: list[nn.Parameter] | list[dict[str, Any]],
+    *,
+    fused: bool = False,
 ) -> torch.optim.Optimizer:
-    """The optimiser of a config over parameters, or over groups of them."""
+    """The optimiser of a config over parameters, or over groups of them.
+
+    Args:
+        config: of the stage.
+        parameters: what it moves.
+        fused: do a step in one kernel.
+    """
+    # None leaves the choice of its loop to torch.
+    options: dict[str, Any] = {"weight_decay": config.weight_decay, "fused": fused or None}
     if config.name == "sgd":
-        return torch.optim.SGD(
-            parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-        )
+        return torch.optim.SGD(parameters, config.lr, momentum=config.momentum, **options)
     kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    return kind(parameters, config.lr, weight_decay=config.weight_decay)
+    return kind(parameters, config.lr, **options)
 
 
 def rate_factor(config: ScheduleConfig, steps: int) -> Callable[[int], float]:

@@ -414,6 +414,22 @@ def test_only_what_is_trained_is_optimised_and_the_rate_follows_the_schedule(nam
     assert len(trainer.lr_scheduler_configs) == (name != "plateau")
 
 
+def test_a_fused_optimiser_clips_in_half_precision_as_a_plain_one_does() -> None:
+    """Lightning itself refuses: gradients might be scaled. In bfloat16 they are not."""
+    found = []
+    for fused in (False, True):
+        module = make_module(optimiser=OptimiserConfig(name="sgd", lr=1.0), fused=fused)
+        trainer = make_trainer(limit_val_batches=0, gradient_clip_val=0.01, precision="bf16-mixed")
+        before = [p.detach().clone() for p in module.parameters()]
+        trainer.fit(module, loader([make_batch()]), loader([]))
+        steps = [p.detach() - b for p, b in zip(module.parameters(), before, strict=True)]
+        norm = torch.stack([step.norm() for step in steps]).norm()
+        assert float(norm) == pytest.approx(0.01, rel=1e-3)
+        found.append(steps)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_a_batch_is_moved_with_all_its_tensors() -> None:
     batch = make_batch()
     moved = make_module().transfer_batch_to_device(batch, torch.device("meta"), 0)
