@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -56,17 +57,12 @@ def spent(folder: Path, arguments: Sequence[str]) -> dict[str, float]:
     environment = {**os.environ, **threads, "PYTHONPATH": str(Path(__file__).parents[1])}
     log = os.open(folder / "log.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     begun = time.monotonic()
-    here = os.getcwd()
-    os.chdir(folder)
-    process = os.posix_spawn(
-        sys.executable,
-        [sys.executable, *arguments],
-        environment,
-        file_actions=[(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
-    )
-    os.chdir(here)
+    command = [sys.executable, *arguments]
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)  # noqa: S603
     os.close(log)
-    _, status, used = os.wait4(process, 0)
+    # Unlike Popen.wait this gives the resources that were used.
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = status
     if status:
         sys.exit(f"{' '.join(arguments)}: failed; see {folder / 'log.txt'}")
     cpu = used.ru_utime + used.ru_stime

@@ -91,6 +91,21 @@ def test_near_twins_are_all_pairs_within_reach() -> None:
     assert len(expected) == 25
 
 
+def test_wherever_the_bits_differ_a_near_twin_is_found() -> None:
+    """Flips spread over as many bands as can be, in many ways, and films all alike."""
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        bits = rng.integers(0, 2, 512).astype(bool)
+        other = bits.copy()
+        # Bit i belongs to band i % 16: at most one flip a band.
+        bands = rng.choice(16, NEAR, replace=False)
+        other[bands + 16 * rng.integers(0, 32, NEAR)] ^= True
+        looks = [np.packbits(one).tobytes().hex() for one in (bits, other)]
+        assert distance(*looks) == NEAR
+        assert near_twins(looks) == [(0, 1)]
+    assert near_twins([looks[0]] * 5) == list(combinations(range(5), 2))
+
+
 def test_near_twins_of_none_and_one() -> None:
     assert near_twins([]) == []
     assert near_twins(["00" * 64]) == []
