@@ -1,6 +1,7 @@
 """The fixations of other patients' images: what the shuffled AUC compares with."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -87,9 +88,9 @@ class FixationPool:
         own = self._own.get(str(patient), np.zeros(0, np.int64))
         left = len(self) - len(own)
         if limit is not None and left > limit:
-            kept = np.sort(np.random.default_rng(seed).choice(left, limit, replace=False))
+            places = _sample(left, limit, seed)
             # From a place among the others to one among all: own fixations before it are passed.
-            kept += np.searchsorted(own - np.arange(len(own)), kept, side="right")
+            kept = places + np.searchsorted(own - np.arange(len(own)), places, side="right")
         else:
             kept = np.delete(np.arange(len(self)), own)
         height, width = size
@@ -97,3 +98,11 @@ class FixationPool:
         x = np.minimum(self._u[kept] * width, np.nextafter(width, 0))
         y = np.minimum(self._v[kept] * height, np.nextafter(height, 0))
         return Points(x, y)
+
+
+@lru_cache(maxsize=8)
+def _sample(n: int, limit: int, seed: int) -> npt.NDArray[np.int64]:
+    """Sorted places; kept, as patients with equally many fixations leave as many others."""
+    places = np.sort(np.random.default_rng(seed).choice(n, limit, replace=False))
+    places.flags.writeable = False
+    return places
