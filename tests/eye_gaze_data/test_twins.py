@@ -10,7 +10,14 @@ from PIL import Image
 
 from eye_gaze_data.images import read_image
 from eye_gaze_data.phantom import PhantomConfig, phantom_cohort
-from eye_gaze_data.twins import NEAR, content_hash, look_hash, near_twins, twins
+from eye_gaze_data.twins import (
+    NEAR,
+    candidates,
+    content_hash,
+    look_hash,
+    near_twins,
+    twins,
+)
 
 Pixels = npt.NDArray[np.float32]
 
@@ -127,6 +134,9 @@ def test_the_threshold_stands_between_real_films_and_their_copies(shared_data: P
     for quality, factor in ((50, 1), (90, 0.5)):
         copies = [look_hash(recoded(film, quality, factor)) for film in films[::6]]
         assert max(map(distance, looks[::6], copies)) <= 7 < NEAR
+    nih = np.array([row["source"] == "NIH ChestX-ray14" for row in rows])
+    packed = np.packbits(bits[nih], axis=1)
+    assert sum(block.shape[1] for block in candidates(packed)) == 9  # of 110,215 pairs
     full = sorted((folder / "full").iterdir())
     found = near_twins([*looks, *(look_hash(read_image(path)) for path in full)])
     assert len(found) == len(full) == 6
