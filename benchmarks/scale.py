@@ -37,7 +37,7 @@ STEPS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 # What a step leaves, to be deleted before it is measured again.
 LEFT = {"prepare": "ready", "evaluate": "run", "score": "scores", "compare": "other"}
-TRAIN = (*GAZEDX, "run", "ready.yaml", "--out", "run", "--quiet")
+TRAIN = (*GAZEDX, "finetune", "ready.yaml", "--out", "run", "--quiet")
 
 
 def measure(folder: Path, step: str) -> dict[str, float]:
