@@ -1,7 +1,8 @@
 """Differences of AUROC between runs on the same images, by finding and in the mean over them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from diagnosis.metrics import compare_auroc
-from saliency.metrics import bootstrap_statistic, resampled_rank_auc
+from saliency.metrics import bootstrap_statistic, left_out_rank_auc, resampled_rank_auc
 from saliency.metrics.comparison import Comparison
 
 Numbers = npt.NDArray[np.float64]
@@ -67,8 +68,13 @@ def compare_auroc_of(
     found = []
     for place, columns_of in enumerate([told, *([c] for c in told if each)]):
         interval = bootstrap_statistic(
-            lambda weights, c=columns_of: _difference(one, other, labels, c, weights),  # type: ignore[misc]
+            lambda weights, c=columns_of: _difference(  # type: ignore[misc]
+                one, other, labels, c, partial(_aurocs, weights=weights)
+            ),
             patients,
+            left_out=lambda unit, n_units, c=columns_of: _difference(  # type: ignore[misc]
+                one, other, labels, c, partial(_left_out, unit=unit, n_units=n_units)
+            ),
             resamples=resamples,
             seed=seed,
         )
@@ -83,12 +89,16 @@ def compare_auroc_of(
 
 
 def _difference(
-    one: Numbers, other: Numbers, labels: Numbers, columns: Sequence[int], weights: Numbers
+    one: Numbers,
+    other: Numbers,
+    labels: Numbers,
+    columns: Sequence[int],
+    aurocs: Callable[[Numbers, Numbers], Numbers],
 ) -> Numbers:
     """Mean over seeds and findings of one side minus the other's, for each resample."""
     sides = []
     for side in (one, other):
-        values = [_aurocs(run[:, c], labels[:, c], weights) for run in side for c in columns]
+        values = [aurocs(run[:, c], labels[:, c]) for run in side for c in columns]
         sides.append(np.mean(values, axis=0))
     return np.asarray(sides[0] - sides[1], np.float64)
 
@@ -96,6 +106,13 @@ def _difference(
 def _aurocs(scores: Numbers, labels: Numbers, weights: Numbers) -> Numbers:
     known = ~np.isnan(labels)
     return resampled_rank_auc(scores[known], labels[known] == 1, weights[:, known])
+
+
+def _left_out(
+    scores: Numbers, labels: Numbers, unit: npt.NDArray[np.int64], n_units: int
+) -> Numbers:
+    known = ~np.isnan(labels)
+    return left_out_rank_auc(scores[known], labels[known] == 1, unit[known], n_units)
 
 
 def _swaps(

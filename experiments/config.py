@@ -212,7 +212,7 @@ class EvaluateConfig(Strict):
         gaze: recipe of the true density.
         group: column that results are reported by, never pooled over: ``cohort`` or ``source``.
         resamples: of the bootstrap over patients.
-        cases: images that the report shows.
+        cases: images that the report shows, all in one page.
         emd: also the earth mover's distance, which takes about a second an image and row.
         variants: also the metrics of other codes, in a table of their own.
         sensitivity: images, drawn by seed, that are scored again by other settings; 0 for none.
@@ -226,7 +226,7 @@ class EvaluateConfig(Strict):
     gaze: GazeConfig = GazeConfig()
     group: Literal["cohort", "source"] = "cohort"
     resamples: int = Field(default=2000, ge=100)
-    cases: int = Field(default=100, ge=0)
+    cases: int = Field(default=100, ge=0, le=1000)
     emd: bool = False
     variants: bool = False
     sensitivity: int = Field(default=200, ge=0, le=200)

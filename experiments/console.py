@@ -29,10 +29,10 @@ def echo_json(value: object) -> None:
 def show_progress(
     name: str, total: int, *, show: bool
 ) -> AbstractContextManager[Callable[[], None]]:
-    """A progress bar where the error stream is a terminal."""
+    """A progress bar where the error stream is a terminal, else a line a minute."""
     from .progress import progress
 
-    return progress(name, total, show=show and sys.stderr.isatty())
+    return progress(name, total, show=show, terminal=sys.stderr.isatty())
 
 
 def say_metrics(metrics: dict[str, Any], page: Path, *, quiet: bool, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -127,9 +128,10 @@ class ImageScorer:
             given: the maps to score beside the floors, by row of the table.
         """
         counted = {"n_fixations": 0, "n_readers": 0, "n_dropped": 0}
-        if self.cohort.gaze is None or not self.cohort.has_gaze[row]:
+        gaze = None if self.cohort.gaze is None else self.cohort.gaze.of(row)
+        if gaze is None or not len(gaze):
             return {**self.facts(row), **counted}
-        gaze, grid, group = self.cohort.gaze.of(row), self.grid_of(row), self.group_of(row)
+        grid, group = self.grid_of(row), self.group_of(row)
         truth, dropped = self.truth(row, gaze, grid, *self.beside(row, grid))
         counted["n_fixations"] = int(truth.counts.sum())
         counted["n_readers"], counted["n_dropped"] = len(gaze.readers), dropped
@@ -234,12 +236,19 @@ class ImageScorer:
     def _floors(self, row: int) -> Floors:
         return self.floors.get(str(self.cohort.table["cohort"].iat[row]), Floors())
 
+    @cached_property
+    def _rows_of_patients(self) -> dict[Any, list[int]]:
+        found: dict[Any, list[int]] = {}
+        for row, patient in enumerate(self.cohort.table["patient_id"]):
+            found.setdefault(patient, []).append(row)
+        return found
+
     def _centre(self, row: int) -> CentreBias | None:
         centre = self._floors(row).centre
         if centre is None or self.cohort.gaze is None or not self.leave_out:
             return centre
-        patients = self.cohort.table["patient_id"]
-        for own in np.flatnonzero((patients == patients.iat[row]).to_numpy()).tolist():
+        patient = self.cohort.table["patient_id"].iat[row]
+        for own in self._rows_of_patients[patient]:
             gaze = self.cohort.gaze.of(own)
             if len(gaze.within(self.cohort.size_of(own))):
                 centre = centre.without((gaze.x, gaze.y), self.cohort.size_of(own))

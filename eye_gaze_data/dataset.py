@@ -55,7 +55,8 @@ class GazeDataset(Dataset[list[Sample]]):
         anatomy: where organ masks come from; None for none.
         views: the augmentation of each view that a row gives; None for the film as it is.
         maps: false if nobody reads the gaze of these samples: it is left unknown and not drawn.
-        memory: bytes that fitted pixels may occupy; beyond it they are read again.
+        memory: bytes that fitted pixels may occupy; beyond it they are read again. Where less
+            than a tenth of the cohort would fit, none are kept: each loader process would fill it.
     """
 
     def __init__(
@@ -83,7 +84,8 @@ class GazeDataset(Dataset[list[Sample]]):
         self._class_of = np.full(len(cohort.pathologies) + 1, -1, np.int64)
         self._class_of[columns] = np.arange(len(columns))
         self._fitted: dict[int, Tensor] = {}
-        self._capacity = memory // (4 * size[0] * size[1])
+        room = memory // (4 * size[0] * size[1])
+        self._capacity = room if 10 * room >= len(cohort) else 0
 
     def __len__(self) -> int:
         return len(self.cohort)

@@ -12,7 +12,13 @@ import numpy.typing as npt
 from jaxtyping import Shaped
 
 from eye_gaze_data.errors import DataError
-from saliency.metrics import Interval, bootstrap_statistic, rank_auc, resampled_rank_auc
+from saliency.metrics import (
+    Interval,
+    bootstrap_statistic,
+    left_out_rank_auc,
+    rank_auc,
+    resampled_rank_auc,
+)
 from saliency.metrics.bootstrap import Patients
 
 Numbers = npt.NDArray[np.float64]
@@ -171,6 +177,7 @@ def bootstrap_auroc(
     return bootstrap_statistic(
         lambda weights: resampled_rank_auc(known, positive, weights),
         owners,
+        left_out=lambda unit, n_units: left_out_rank_auc(known, positive, unit, n_units),
         resamples=resamples,
         seed=seed,
         level=level,
@@ -201,19 +208,33 @@ def bootstrap_macro_auroc(
     stated = ~np.isnan(truth)
 
     def macro(weights: Numbers) -> Numbers:
-        found = np.stack(
+        return _mean_of_defined(
             [
                 resampled_rank_auc(known, positive, weights[:, stated[:, c]])
                 for c, (known, positive) in enumerate(columns)
             ]
         )
-        defined = ~np.isnan(found)
-        count = defined.sum(0)
-        total = np.where(defined, found, 0.0).sum(0)
-        mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
-        return np.asarray(mean, np.float64)
 
-    return bootstrap_statistic(macro, patients, resamples=resamples, seed=seed, level=level)
+    def without(unit: npt.NDArray[np.int64], n_units: int) -> Numbers:
+        return _mean_of_defined(
+            [
+                left_out_rank_auc(known, positive, unit[stated[:, c]], n_units)
+                for c, (known, positive) in enumerate(columns)
+            ]
+        )
+
+    draws = {"resamples": resamples, "seed": seed}
+    return bootstrap_statistic(macro, patients, left_out=without, **draws, level=level)
+
+
+def _mean_of_defined(aurocs: Sequence[Numbers]) -> Numbers:
+    """(r,) the mean over findings, of each the (r,) AUROCs; NaN where none is defined."""
+    found = np.stack(aurocs)
+    defined = ~np.isnan(found)
+    count = defined.sum(0)
+    total = np.where(defined, found, 0.0).sum(0)
+    mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    return np.asarray(mean, np.float64)
 
 
 def _finding(name: str, scores: Numbers, labels: Numbers) -> FindingMetrics:

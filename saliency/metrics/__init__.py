@@ -22,7 +22,7 @@ from .functional import (
     normalised_scanpath_saliency,
     similarity,
 )
-from .ranks import rank_auc, resampled_rank_auc
+from .ranks import left_out_rank_auc, rank_auc, resampled_rank_auc
 from .table import ALL_METRICS, SALIENCY_METRICS, SaliencyMetric, saliency_metrics
 from .transport import earth_movers_distance
 from .values import MetricValues, Points
@@ -52,6 +52,7 @@ __all__ = [
     "fixation_auc",
     "information_gain",
     "kl_divergence",
+    "left_out_rank_auc",
     "normalised_scanpath_saliency",
     "rank_auc",
     "resampled_rank_auc",

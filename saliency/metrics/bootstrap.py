@@ -23,6 +23,8 @@ Numbers = npt.NDArray[np.float64]
 
 # Statistic of (r, n) weights, r values. A statistic is the same function for data and resamples.
 Statistic = Callable[[Numbers], Numbers]
+# The statistic without each patient, of the number of each row's patient and of how many there are.
+LeftOut = Callable[[npt.NDArray[np.int64], int], Numbers]
 Names = Sequence[str] | npt.NDArray[Any]
 Patients = Names
 
@@ -92,11 +94,12 @@ def bootstrap_mean(
     sizes = np.bincount(cell, minlength=size).reshape(-1, units.width).astype(np.float64)
 
     def mean(drawn: Numbers, read: Numbers) -> Numbers:
-        total, count = (((drawn @ table) * read).sum(1) for table in (sums, sizes))
-        means: Numbers = np.divide(total, count, np.full(len(count), np.nan), where=count > 0)
-        return means
+        return _ratio(*(((drawn @ table) * read).sum(1) for table in (sums, sizes)))
 
-    return _interval(mean, units, resamples, seed, level, width=0)
+    def left_out(which: int) -> Numbers:
+        return _ratio(*(table.sum() - table.sum(1 - which) for table in (sums, sizes)))
+
+    return _interval(mean, left_out, units, resamples, seed, level, width=0)
 
 
 def bootstrap_statistic(
@@ -104,6 +107,7 @@ def bootstrap_statistic(
     patients: Patients,
     *,
     readers: Names | None = None,
+    left_out: LeftOut | None = None,
     resamples: int = 2000,
     seed: int = 0,
     level: float = 0.95,
@@ -115,6 +119,8 @@ def bootstrap_statistic(
             undefined. It is called with blocks of resamples, and once with ones.
         patients: (n,) whose row it is. Leave rows with unknown values out beforehand.
         readers: (n,) who looked, where each row is one reader's; None to draw patients only.
+        left_out: gives the statistic without each patient at once, where readers are not drawn.
+            None calls ``statistic`` once more for each patient: time grows as their square.
         resamples: number of draws.
         seed: of the draws; the same patients in the same order get the same draws.
         level: the coverage aimed at.
@@ -129,7 +135,12 @@ def bootstrap_statistic(
         weights = drawn[:, units.patient]
         return statistic(weights if units.width == 1 else weights * read[:, units.reader])
 
-    return _interval(of_rows, units, resamples, seed, level, width=len(patients))
+    def without(which: int) -> Numbers:
+        if left_out is not None and readers is None:
+            return left_out(units.patient, units.n_patients)
+        return _each(of_rows, _all_but_one(units, which, len(patients)))
+
+    return _interval(of_rows, without, units, resamples, seed, level, width=len(patients))
 
 
 @dataclass(frozen=True)
@@ -163,6 +174,7 @@ def _numbered(names: Names, known: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[n
 
 def _interval(
     statistic: Callable[[Numbers, Numbers], Numbers],
+    left_out: Callable[[int], Numbers],
     units: _Units,
     resamples: int,
     seed: int,
@@ -179,11 +191,8 @@ def _interval(
         found = _each(statistic, _draws(units, resamples, seed, width))
         found = found[~np.isnan(found)]
     if len(found) and not np.isnan(value):
-        left_out = [
-            _each(statistic, _all_but_one(units, which, width))
-            for which in range(1 + (n_readers > 0))
-        ]
-        low, high = bca_bounds(value, found, left_out, level)
+        influences = [left_out(which) for which in range(1 + (n_readers > 0))]
+        low, high = bca_bounds(value, found, influences, level)
     method = f"{METHOD} and readers" if n_readers else METHOD
     return Interval(value, low, high, n, n_patients, level, len(found), method, n_readers)
 
@@ -216,6 +225,11 @@ def bca_bounds(
         corrected = float(norm.cdf(bias + shifted / (1 - acceleration * shifted)))
         bounds.append(float(np.quantile(resampled, corrected)))
     return bounds[0], bounds[1]
+
+
+def _ratio(total: Numbers, count: Numbers) -> Numbers:
+    """NaN where nothing was counted."""
+    return np.divide(total, count, np.full(len(count), np.nan), where=count > 0)
 
 
 def _each(

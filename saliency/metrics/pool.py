@@ -1,6 +1,7 @@
 """The fixations of other patients' images: what the shuffled AUC compares with."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +42,12 @@ class FixationPool:
         inside = (u >= 0) & (u < 1) & (v >= 0) & (v < 1)
         self.n_dropped = int((~inside).sum())
         self._u, self._v = u[inside], v[inside]
-        self._patient = np.asarray(patients, str)[owner[inside]]
+        # Each patient's fixations, so that leaving them out need not look through all others.
+        names, number = np.unique(np.asarray(patients, str), return_inverse=True)
+        patient = number[owner[inside]]
+        order = np.argsort(patient, kind="stable")
+        parts = np.split(order, np.searchsorted(patient[order], np.arange(1, len(names))))
+        self._own = dict(zip(names.tolist(), parts, strict=False))
 
     @classmethod
     def of_cohort(
@@ -79,11 +85,24 @@ class FixationPool:
         Returns:
             Their positions, rescaled by the size; none if there is no other patient.
         """
-        kept = np.flatnonzero(self._patient != str(patient))
-        if limit is not None and len(kept) > limit:
-            kept = np.sort(np.random.default_rng(seed).choice(kept, limit, replace=False))
+        own = self._own.get(str(patient), np.zeros(0, np.int64))
+        left = len(self) - len(own)
+        if limit is not None and left > limit:
+            places = _sample(left, limit, seed)
+            # From a place among the others to one among all: own fixations before it are passed.
+            kept = places + np.searchsorted(own - np.arange(len(own)), places, side="right")
+        else:
+            kept = np.delete(np.arange(len(self)), own)
         height, width = size
         # A relative position below 1 may be rounded up to the border.
         x = np.minimum(self._u[kept] * width, np.nextafter(width, 0))
         y = np.minimum(self._v[kept] * height, np.nextafter(height, 0))
         return Points(x, y)
+
+
+@lru_cache(maxsize=8)
+def _sample(n: int, limit: int, seed: int) -> npt.NDArray[np.int64]:
+    """Sorted places; kept, as patients with equally many fixations leave as many others."""
+    places = np.sort(np.random.default_rng(seed).choice(n, limit, replace=False))
+    places.flags.writeable = False
+    return places

@@ -242,6 +242,22 @@ def test_films_are_read_once_while_there_is_memory() -> None:
     assert reads(0) == 9
 
 
+def test_films_are_not_kept_where_less_than_a_tenth_would_fit() -> None:
+    def reads(memory: int) -> int:
+        films = _Films()
+        parts = [replace(_cohort(), name=f"c{i}", images=films) for i in range(4)]
+        parts = [replace(part, patient_namespace=part.name) for part in parts]
+        dataset = GazeDataset(merge(parts), GRID, memory=memory)
+        for epoch in range(3):
+            for row in range(3):
+                dataset[epoch, row]
+        return films.reads
+
+    one = 4 * GRID[0] * GRID[1]
+    assert reads(one) == 9  # of 12 films
+    assert reads(2 * one) == 2 + 3
+
+
 def test_views_stand_view_after_view_and_share_their_index() -> None:
     dataset = GazeDataset(_cohort(), GRID, views=(None, TURNED, TURNED))
     batch = collate([dataset[0, 2], dataset[0, 0]])

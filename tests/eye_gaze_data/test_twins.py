@@ -10,7 +10,14 @@ from PIL import Image
 
 from eye_gaze_data.images import read_image
 from eye_gaze_data.phantom import PhantomConfig, phantom_cohort
-from eye_gaze_data.twins import NEAR, content_hash, look_hash, near_twins, twins
+from eye_gaze_data.twins import (
+    NEAR,
+    candidates,
+    content_hash,
+    look_hash,
+    near_twins,
+    twins,
+)
 
 Pixels = npt.NDArray[np.float32]
 
@@ -91,6 +98,21 @@ def test_near_twins_are_all_pairs_within_reach() -> None:
     assert len(expected) == 25
 
 
+def test_wherever_the_bits_differ_a_near_twin_is_found() -> None:
+    """Flips spread over as many bands as can be, in many ways, and films all alike."""
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        bits = rng.integers(0, 2, 512).astype(bool)
+        other = bits.copy()
+        # Bit i belongs to band i % 16: at most one flip a band.
+        bands = rng.choice(16, NEAR, replace=False)
+        other[bands + 16 * rng.integers(0, 32, NEAR)] ^= True
+        looks = [np.packbits(one).tobytes().hex() for one in (bits, other)]
+        assert distance(*looks) == NEAR
+        assert near_twins(looks) == [(0, 1)]
+    assert near_twins([looks[0]] * 5) == list(combinations(range(5), 2))
+
+
 def test_near_twins_of_none_and_one() -> None:
     assert near_twins([]) == []
     assert near_twins(["00" * 64]) == []
@@ -112,6 +134,9 @@ def test_the_threshold_stands_between_real_films_and_their_copies(shared_data: P
     for quality, factor in ((50, 1), (90, 0.5)):
         copies = [look_hash(recoded(film, quality, factor)) for film in films[::6]]
         assert max(map(distance, looks[::6], copies)) <= 7 < NEAR
+    nih = np.array([row["source"] == "NIH ChestX-ray14" for row in rows])
+    packed = np.packbits(bits[nih], axis=1)
+    assert sum(block.shape[1] for block in candidates(packed)) == 9  # of 110,215 pairs
     full = sorted((folder / "full").iterdir())
     found = near_twins([*looks, *(look_hash(read_image(path)) for path in full)])
     assert len(found) == len(full) == 6

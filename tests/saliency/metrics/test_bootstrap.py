@@ -12,7 +12,12 @@ from scipy.stats import norm
 
 from eye_gaze_data.errors import DataError
 from saliency.metrics import bootstrap as module
-from saliency.metrics import bootstrap_mean, bootstrap_statistic, resampled_rank_auc
+from saliency.metrics import (
+    bootstrap_mean,
+    bootstrap_statistic,
+    left_out_rank_auc,
+    resampled_rank_auc,
+)
 
 
 def draws_of(n_patients: int, resamples: int, seed: int) -> np.ndarray:
@@ -272,3 +277,38 @@ def test_small_cohorts_are_covered_less() -> None:
     of_mean, of_auroc = coverage(n_patients=20, cohorts=600, seed=12)
     assert 0.88 <= of_mean <= 0.97
     assert 0.88 <= of_auroc <= 0.99
+
+
+def test_what_is_left_out_at_once_gives_the_same_interval() -> None:
+    rng = np.random.default_rng(5)
+    scores, positive = rng.integers(0, 9, 60).astype(float), rng.random(60) < 0.5
+    patients = [f"p{number}" for number in rng.integers(0, 14, 60)]
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        return resampled_rank_auc(scores, positive, weights)
+
+    slow = bootstrap_statistic(statistic, patients, resamples=200)
+    quick = bootstrap_statistic(
+        statistic,
+        patients,
+        left_out=lambda unit, n_units: left_out_rank_auc(scores, positive, unit, n_units),
+        resamples=200,
+    )
+    assert quick == slow
+    assert slow.low < slow.value < slow.high
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mean_leaves_out_patients_and_readers_as_a_statistic_does(seed: int) -> None:
+    values, patients = make_cohort(seed)
+    values = np.nan_to_num(values)
+    readers = [f"r{number}" for number in np.random.default_rng(seed).integers(0, 4, 40)]
+    for seen_by in (None, readers):
+        mean = bootstrap_mean(values, patients, readers=seen_by, resamples=100)
+        same = bootstrap_statistic(
+            lambda weights: weights @ values / weights.sum(1),
+            patients,
+            readers=seen_by,
+            resamples=100,
+        )
+        assert (mean.low, mean.high) == pytest.approx((same.low, same.high), abs=1e-12)

@@ -55,6 +55,20 @@ def test_a_sample_is_a_function_of_the_seed() -> None:
     assert first.tolist() == again.tolist() != other.tolist()
 
 
+def test_a_sample_of_the_others_is_that_of_the_others_alone() -> None:
+    """Own fixations lie between theirs: the sample is drawn as from a list without them."""
+    rng = np.random.default_rng(3)
+    points = [tuple(rng.uniform(0, 9, (2, n))) for n in (40, 7, 60, 1, 25, 90)]
+    sizes, patients = [(9, 9)] * 6, ["a", "b", "a", "c", "b", "d"]
+    pool = FixationPool(points, sizes, patients)
+    for patient in ("a", "b", "c", "d", "nobody"):
+        theirs = [p for p, owner in zip(points, patients, strict=True) if owner != patient]
+        x = np.concatenate([one for one, _ in theirs])
+        places = np.sort(np.random.default_rng(8).choice(len(x), 30, replace=False))
+        found = pool.others(patient, (9, 9), limit=30, seed=8)
+        assert np.asarray(found.x).tolist() == pytest.approx(x[places].tolist(), abs=1e-14)
+
+
 def test_lengths_must_agree() -> None:
     with pytest.raises(
         DataError, match="expected points, sizes and patients of .*, found 1, 2 and 1"
