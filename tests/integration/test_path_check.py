@@ -129,10 +129,3 @@ def test_predict_and_score_give_the_numbers_of_evaluate(
         for metric in ("cc", "nss", "kld", "sim", "auc", "n_fixations"):
             ours = float(rows[row["image_id"]][metric])
             assert float(row[metric]) == pytest.approx(ours, abs=2e-4), metric
-
-
-def test_a_run_compared_with_its_copy_has_no_difference(walk: Walk, run: Path) -> None:
-    found = json.loads(gazedx("compare --json --resamples 200", walk.run, run))
-    text = json.dumps(found["differences"])
-    assert "cc" in text
-    assert all(entry["difference"] == 0 for entry in found["differences"])
