@@ -18,7 +18,7 @@ from tests.experiments.small import small_tree
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Written in capitals or otherwise the reader's own.
-OWN = re.compile(r"^([A-Z]+|my.*|.*/.*)$")
+OWN = re.compile(r"^([A-Z]+(\.yaml)?|my.*|.*/.*)$")
 
 
 def shown(page: Path) -> list[list[str]]:
@@ -27,10 +27,10 @@ def shown(page: Path) -> list[list[str]]:
     for line in page.read_text().splitlines():
         if line.startswith("```"):
             fenced = not fenced
-        elif match := re.match(r"( {4})?(\$ )?gazedx (.+)", line):
-            if fenced or match[1]:
-                # What the shell does with the output is not the command's.
-                found.append(shlex.split(match[3].split(" > ")[0], comments=True))
+        match = re.match(r"( {4})?(\$ )?gazedx (.+)", line)
+        if match and (fenced or match[1]):
+            # What the shell does with the output is not the command's.
+            found.append(shlex.split(match[3].split(" > ")[0], comments=True))
     return found
 
 

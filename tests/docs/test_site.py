@@ -12,7 +12,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (
     "-D", "extensions=myst_parser,sphinx.ext.mathjax",
     "-D", "exclude_patterns=_build,notes,api/**",
-    "-D", "suppress_warnings=toc.excluded,toc.not_readable",
+    "-D", "suppress_warnings=toc.excluded",
 )  # fmt: skip
 
 
