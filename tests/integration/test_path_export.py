@@ -1,6 +1,7 @@
 """One model, taken into other programs: onnxruntime without gazedx and torch, plain torch, XRV."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ from experiments.api import GazeModel, XRVModel, read_image
 from tests.integration.commands import gazedx
 from tests.integration.conftest import Walk
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "onnx_film.py"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+EXAMPLE = DOCS / "examples" / "onnx_film.py"
 
 
 class Shared(NamedTuple):
@@ -86,6 +88,18 @@ def test_torchxrayvisions_range_gives_the_same_findings(shared: Shared) -> None:
         x = torch.from_numpy((2 * film / top - 1) * 1024)[None, None]
         found = dict(zip(model.pathologies, model(x)[0].tolist(), strict=True))
         assert found == pytest.approx(record["findings"], abs=1e-5)
+
+
+@pytest.mark.parametrize("page", ["path-elsewhere", "export"])
+def test_the_block_of_a_page_runs(
+    page: str, shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shared.folder)
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(block, page, "exec"), names)  # noqa: S102 - our own pages
+    expected = list(shared.films["films"][0]["findings"].values())
+    assert list(names["prediction"].probabilities) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.slow
