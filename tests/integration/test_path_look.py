@@ -27,7 +27,8 @@ def published_gaze(walk: Walk, image: str) -> npt.NDArray[np.float64]:
     """(n, 2) of x, y: whole pixels as published, so that the middle of them is meant."""
     rows = [row for row in table(walk.data / "eye_gaze.csv") if row["DICOM_ID"] == image]
     points = np.array([(int(row["X_ORIGINAL"]), int(row["Y_ORIGINAL"])) for row in rows])
-    return points[(points >= 0).all(1)] + 0.5
+    middles: npt.NDArray[np.float64] = points[(points >= 0).all(1)] + 0.5
+    return middles
 
 
 def painted(points: npt.NDArray[np.float64], scale: float) -> npt.NDArray[np.float64]:
