@@ -19,6 +19,8 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "ignore-module-all": True}
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+# Types stay out here too: a regex in one is read as markup.
+napoleon_attr_annotations = False
 html_title = "gazedx"
 # Pages of the API are made from the docstrings at each build.
 apidoc_modules = [

@@ -18,14 +18,20 @@ from tests.experiments.small import small_tree
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Written in capitals or otherwise the reader's own.
-OWN = re.compile(r"^([A-Z]+|my.*|.*/.*)$")
+OWN = re.compile(r"^([A-Z]+(\.yaml)?|my.*|.*/.*)$")
 
 
 def shown(page: Path) -> list[list[str]]:
-    """The words of each ``gazedx`` line of a page, comments left out."""
-    lines = re.findall(r"^ {4}(?:\$ )?gazedx (.+)$", page.read_text(), re.MULTILINE)
-    # What the shell does with the output is not the command's.
-    return [shlex.split(line.split(" > ")[0], comments=True) for line in lines]
+    """The words of each ``gazedx`` line in the blocks of a page, comments left out."""
+    found, fenced = [], False
+    for line in page.read_text().splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+        match = re.match(r"( {4})?(\$ )?gazedx (.+)", line)
+        if match and (fenced or match[1]):
+            # What the shell does with the output is not the command's.
+            found.append(shlex.split(match[3].split(" > ")[0], comments=True))
+    return found
 
 
 COMMANDS = sorted({tuple(words) for page in PAGES for words in shown(page)})

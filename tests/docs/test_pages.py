@@ -1,6 +1,8 @@
 """What the documentation shows is run."""
 
 import re
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -9,6 +11,8 @@ import pytest
 from saliency.attention import registry
 
 DOCS = Path(__file__).parents[2] / "docs"
+OURS = ("eye_gaze_data", "saliency", "pretrain", "diagnosis", "experiments", "benchmarks")
+PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
 
 
 @pytest.fixture
@@ -26,3 +30,28 @@ def test_the_code_of_a_page_runs_as_it_stands_there(page: str) -> None:
     for block in blocks:
         exec(compile(block, f"{page}.md", "exec"), namespace)  # noqa: S102
     assert "assert" in blocks[-1]
+
+
+def imported() -> set[tuple[str, str]]:
+    """(module, name) of each import of ours that a page shows."""
+    found = set()
+    for page in PAGES:
+        lines = re.findall(r"^ *from ([\w.]+) import ([\w, ]+)", page.read_text(), re.MULTILINE)
+        for module, names in lines:
+            if module.split(".")[0] in OURS:
+                found |= {(module, name.strip()) for name in names.split(",")}
+    return found
+
+
+@pytest.mark.parametrize(("module", "name"), sorted(imported()))
+def test_what_a_page_imports_is_there(module: str, name: str) -> None:
+    assert hasattr(import_module(module), name)
+
+
+def test_what_a_page_runs_as_a_module_is_there() -> None:
+    shown = {
+        module for page in PAGES for module in re.findall(r"python -m ([\w.]+)", page.read_text())
+    }
+    ours = {module for module in shown if module.split(".")[0] in OURS}
+    assert {"benchmarks.metrics", "experiments"} <= ours
+    assert {module for module in ours if find_spec(module) is None} == set()
