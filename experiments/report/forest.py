@@ -127,10 +127,8 @@ def _span(found: Sequence[Mapping[str, float]]) -> Range:
 
 def _ends(found: Mapping[str, float]) -> tuple[float, float]:
     """The interval; the value itself where there is none."""
-    low, high = (found[end] for end in ("low", "high"))
-    return low if math.isfinite(low) else found["value"], high if math.isfinite(high) else found[
-        "value"
-    ]
+    known = math.isfinite(found["low"] + found["high"])
+    return (found["low"], found["high"]) if known else (found["value"], found["value"])
 
 
 def _difference(
