@@ -144,7 +144,8 @@ def _scores(boxed: pd.DataFrame, prefix: str, finding: str, draws: Draws) -> dic
         _lift_of(inside[known], area[known]),
         np.asarray(patients, object)[known],
         readers=None,
-        **draws,
+        resamples=draws["resamples"],
+        seed=draws["seed"],
     )
     found["lift"] = {
         "value": lift(inside, area),

@@ -223,8 +223,9 @@ def bootstrap_macro_auroc(
             ]
         )
 
-    draws = {"resamples": resamples, "seed": seed}
-    return bootstrap_statistic(macro, patients, left_out=without, **draws, level=level)
+    return bootstrap_statistic(
+        macro, patients, left_out=without, resamples=resamples, seed=seed, level=level
+    )
 
 
 def _mean_of_defined(aurocs: Sequence[Numbers]) -> Numbers:

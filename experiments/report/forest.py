@@ -5,23 +5,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from experiments.compare_text import titled, verdict
 
 from .charts import Range, Tick, place, ticks, widened
 from .formatting import interval, number
 
+# A difference is off the axis when it is so many times what three quarters of them reach.
+FAR = 3.0
 NAMES, COLUMN, GAP, ROW, TOP, FOOT = 128.0, 176.0, 22.0, 19.0, 24.0, 22.0
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference and its interval, placed; ``verdict`` is better, worse or empty."""
+    """A difference and its interval, placed.
+
+    Attributes:
+        y: of its row.
+        centre: of the dot, or the end of the axis that it lies beyond.
+        low: left end of the interval.
+        high: right end.
+        verdict: better, worse or empty.
+        beyond: the value, where it lies beyond the axis; else empty.
+        label: all numbers.
+    """
 
     y: float
     centre: float
     low: float
     high: float
     verdict: str
+    beyond: str
     label: str
 
 
@@ -87,8 +102,7 @@ def _column(
     found: Sequence[Mapping[str, Any]], metric: str, rows: Mapping[str, float], left: float
 ) -> Column:
     right = left + COLUMN
-    ends = [one["difference"][key] for one in found for key in ("value", "low", "high")]
-    span = widened([0.0, *(end for end in ends if math.isfinite(end))])
+    span = _span([one["difference"] for one in found])
     return Column(
         title=titled(metric),
         left=left,
@@ -103,13 +117,27 @@ def _column(
     )
 
 
+def _span(found: Sequence[Mapping[str, float]]) -> Range:
+    """From the least to the greatest end with zero; one cell far from all others is left out."""
+    reach = [max(abs(v) for v in _ends(one)) for one in found if math.isfinite(one["value"])]
+    most = FAR * float(np.quantile(reach, 0.75)) if reach else 0.0
+    shown = [one for one in found if math.isfinite(one["value"]) and abs(one["value"]) <= most]
+    return widened([0.0, *(v for one in shown for v in _ends(one))])
+
+
+def _ends(found: Mapping[str, float]) -> tuple[float, float]:
+    """The interval; the value itself where there is none."""
+    known = math.isfinite(found["low"] + found["high"])
+    return (found["low"], found["high"]) if known else (found["value"], found["value"])
+
+
 def _difference(
     one: Mapping[str, Any], y: float, span: Range, left: float, right: float
 ) -> Difference:
     found = one["difference"]
-    # Without an interval the dot stands alone.
-    values = [v if math.isfinite(v) else found["value"] for v in (found["low"], found["high"])]
-    centre, low, high = (place(v, span, left, right) for v in (found["value"], *values))
+    inside = (min(max(v, span[0]), span[1]) for v in (found["value"], *_ends(found)))
+    centre, low, high = (place(v, span, left, right) for v in inside)
+    beyond = "" if span[0] <= found["value"] <= span[1] else number(found["value"], 2)
     told = f"{one['first']}: {number(found['value'])} {interval(found['low'], found['high'])}"
     label = f"{told}, p after Holm’s correction {number(one['p_holm'])}"  # noqa: RUF001
-    return Difference(y, centre, low, high, verdict(one), label)
+    return Difference(y, centre, low, high, verdict(one), beyond, label)

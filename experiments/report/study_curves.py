@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .charts import Point, Range, Tick, place, ticks, widened
-from .formatting import as_float, significant
+from .formatting import as_float, number
 from .run_folder import Stage, read_stages
 
 # Each with its heading and what it is measured against: a constant, or a column of the log.
@@ -200,7 +200,7 @@ def _strip(cell: Cell, metric: str, span: Range, axis: Range, top: float) -> Str
     if mean:
         value = list(mean.values())[-1]
         inside = min(max(value, span[0]), span[1])
-        last = right + 4, place(inside, span, bottom, top), significant(value)
+        last = right + 4, place(inside, span, bottom, top), number(value)
     return Strip(
         key=metric.partition("/")[2],
         title=title,

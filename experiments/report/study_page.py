@@ -27,7 +27,7 @@ CURVE_NOTE = (
 )
 FOREST_NOTE = (
     "95 % interval of the bootstrap over patients, seeds averaged film by film. Green is better, "
-    "red worse, where p after Holm's correction is below 0.05."
+    "red worse, where p after Holm's correction is below 0.05. An arrow's number is off the axis."
 )
 
 

@@ -229,7 +229,8 @@ def bca_bounds(
 
 def _ratio(total: Numbers, count: Numbers) -> Numbers:
     """NaN where nothing was counted."""
-    return np.divide(total, count, np.full(len(count), np.nan), where=count > 0)
+    ratios: Numbers = np.divide(total, count, np.full(len(count), np.nan), where=count > 0)
+    return ratios
 
 
 def _each(

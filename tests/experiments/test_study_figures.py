@@ -68,12 +68,12 @@ def test_a_panel_places_stages_lines_and_the_floor() -> None:
     assert [x for x, _ in first] == pytest.approx([LEFT + n * step for n in (1, 2, 3)], abs=0.1)
     assert first[0][1] > first[1][1] == first[2][1]  # higher is better is up
     assert auroc.last is not None
-    assert auroc.last[2] == "0.8"
+    assert auroc.last[2] == "0.800"
     assert auroc.floor is not None
     assert auroc.floor > first[0][1]  # chance is below 0.6
     assert cc.floor is not None
     assert cc.floor < float(cc.means[0].split()[0].split(",")[1])  # 0.4 is above 0.2
-    assert cc.summary == "CC ↑ ends at 0.3"
+    assert cc.summary == "CC ↑ ends at 0.300"
     assert tasks_of([panel]) == ("classify", "saliency", "joint")
 
 
@@ -138,3 +138,23 @@ def test_differences_stand_on_an_axis_with_zero() -> None:
     assert alone.verdict == ""
     assert a.y == forest.names[0][1]
     assert a.label.startswith("a: 0.100 [0.050, 0.150], p after Holm")
+
+
+def test_a_difference_far_from_all_others_is_named_at_the_end_of_the_axis() -> None:
+    near = [difference(name, "cc", 0.1, 0.02, 0.5) for name in "abcdef"]
+    found = {
+        "reference": "ref",
+        "groups": {
+            "films": {"n_images": 9, "comparisons": [*near, difference("z", "cc", -2.0, 0.1, 0.01)]}
+        },
+    }
+    (forest,) = forests(found)
+    (column,) = forest.columns
+    *others, far = column.differences
+    assert [one.beyond for one in others] == [""] * 6
+    assert far.beyond == "\u22122.00"
+    assert far.centre == far.low == far.high == column.left
+    # The axis is that of the others: from 0 to 0.12 with a margin.
+    assert column.right - others[0].high == pytest.approx(
+        0.06 / 1.12 * (column.right - column.left)
+    )
