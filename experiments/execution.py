@@ -80,7 +80,7 @@ def choose_execution(config: TrainerConfig, device: DeviceFacts) -> Execution:
         precision = "bf16-mixed" if gpu and device.bf16 else "32-true"
     if layout == "auto":
         layout = "channels_last" if gpu else "nchw"
-    if workers == "auto":
+    if not isinstance(workers, int):
         share = device.cores // config.devices
         workers = max(1, min(_MOST_WORKERS, share)) if gpu else 0
     # A fused step would unscale gradients itself, after they were clipped.
