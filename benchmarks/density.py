@@ -112,7 +112,7 @@ def rows() -> "Iterator[Row]":
         for peer, blur in peers.items():
             assert np.abs(density - blur(x, y)[1]).sum() < 1e-5
             what = f"density of one reading {name}, {FILM[1]}x{FILM[0]}, {SAMPLES} samples"
-            yield Row(what, cpu(lambda x=x, y=y: ours(x, y)), peer,
+            yield Row(what, cpu(partial(ours, x, y)), peer,
                       partial(_seconds_of, blur, x, y))  # fmt: skip
 
 
