@@ -63,11 +63,11 @@ def introduction(minutes: float) -> list[str]:
         "",
         "Each row and its peer took turns in this run; times are medians, CPU time of one thread, "
         "or wall time with all threads for networks, stages and commands. `gain` is the median "
-        "over rounds of peer over gazedx, times faster or times less memory, `spread` its smallest and "
-        "largest. The limit is what binds: the best float32 matrix product of 2048x2048 for "
-        "networks, reading each map twice from memory for the fused metrics, Pillow's decoder for "
-        "preparation, the counted operations (the gain they allow in brackets) for a staged run, "
-        "and for an epoch the bare loop.",
+        "over rounds of peer over gazedx, times faster or less memory, `spread` its least and "
+        "most. The limit is what binds: the best float32 matrix product of 2048x2048 for "
+        "networks, reading each map twice from memory for the fused metrics, Pillow's decoder "
+        "for preparation, counted operations (the gain they allow in brackets) for staged runs, "
+        "the bare loop for an epoch.",
         "",
     ]
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,8 +112,12 @@ def rows() -> "Iterator[Row]":
         for peer, blur in peers.items():
             assert np.abs(density - blur(x, y)[1]).sum() < 1e-5
             what = f"density of one reading {name}, {FILM[1]}x{FILM[0]}, {SAMPLES} samples"
-            yield Row(what, cpu(lambda x=x, y=y: ours(x, y)), peer,
-                      lambda x=x, y=y, blur=blur: blur(x, y)[0])  # type: ignore[misc]  # fmt: skip
+            yield Row(what, cpu(partial(ours, x, y)), peer,
+                      partial(_seconds_of, blur, x, y))  # fmt: skip
+
+
+def _seconds_of(blur: Callable[[Map, Map], tuple[float, Map]], x: Map, y: Map) -> float:
+    return blur(x, y)[0]
 
 
 def _has_opencv() -> bool:

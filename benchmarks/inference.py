@@ -34,19 +34,20 @@ def inference_row(name: str, network: dict[str, Any], size: tuple[int, int], bat
     settings = {"task": "joint", "classes": list("abcdef"), "image_size": list(size)}
     model = GazeModel(network=network, settings=settings).eval()
     given = example(model.settings, batch, seed=0)
-    arguments = (given["image"], "joint", AttentionContext(valid=given["valid"]))
+    image, context = given["image"], AttentionContext(valid=given["valid"])
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(model, Path(folder) / "model.onnx")
         engine = OnnxEngine(Path(folder) / "model.onnx")
 
     def eager() -> Outputs:
         with torch.inference_mode():
-            return model.network(*arguments)
+            outputs: Outputs = model.network(image, "joint", context)
+        return outputs
 
-    fast = partial(engine, *arguments)
+    fast = partial(engine, image, "joint", context)
     mine, other = fast(), eager()
     for key in ("class_logits", "saliency_logits"):
-        torch.testing.assert_close(mine[key], other[key], rtol=1e-3, atol=1e-4)  # type: ignore[literal-required]
+        torch.testing.assert_close(mine[key], other[key], rtol=1e-3, atol=1e-4)
     with FlopCounterMode(display=False) as counter:
         eager()
     flops = counter.get_total_flops()

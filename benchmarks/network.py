@@ -39,9 +39,9 @@ def network_rows(name: str, side: int, films: int, sizes: tuple[object, ...]) ->
 
     yield Row(f"inference, {name}", wall(inference(ours, image)), peer,
               wall(inference(theirs, image)),
-              "matmul peak", least(1), rounds)  # fmt: skip
+              "matmul peak", least(1), rounds=rounds)  # fmt: skip
     yield Row(f"training step, {name}", wall(step(ours, image)), peer, wall(step(theirs, image)),
-              "matmul peak", least(3), rounds)  # fmt: skip
+              "matmul peak", least(3), rounds=rounds)  # fmt: skip
 
 
 def agree(ours: nn.Module, theirs: nn.Module, image: Tensor) -> None:
@@ -50,7 +50,7 @@ def agree(ours: nn.Module, theirs: nn.Module, image: Tensor) -> None:
     for network in (ours.eval(), theirs.eval()):
         network.zero_grad()
         saliency, classes = _logits(network, image)
-        _loss(saliency, classes).backward()
+        torch.autograd.backward(_loss(saliency, classes))
         gradient = next(p.grad for p in network.parameters() if p.grad is not None)
         found.append((saliency.detach(), classes.detach(), gradient))
         network.zero_grad()
@@ -88,7 +88,7 @@ def step(network: nn.Module, image: Tensor) -> Callable[[], object]:
     def run() -> object:
         network.train()
         optimiser.zero_grad()
-        _loss(*_logits(network, image)).backward()
+        torch.autograd.backward(_loss(*_logits(network, image)))
         optimiser.step()
         return None
 

@@ -44,7 +44,8 @@ class ResSE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.residual(x) + self.shortcut(x))
         weight = self.excitation(self.pool(out).flatten(1))
-        return out * weight.view(*weight.shape, 1, 1)
+        scaled: Tensor = out * weight.view(*weight.shape, 1, 1)
+        return scaled
 
 
 class Level(nn.Module):
@@ -56,7 +57,8 @@ class Level(nn.Module):
         )
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
-        return self.merge(torch.cat([skip, self.up(below)], 1))
+        merged: Tensor = self.merge(torch.cat([skip, self.up(below)], 1))
+        return merged
 
 
 class ReferenceNetwork(nn.Module):
@@ -65,7 +67,7 @@ class ReferenceNetwork(nn.Module):
     def __init__(self, classes: int, widths: tuple[int, ...], densenet: dict[str, object]) -> None:
         super().__init__()
         start = 2 * int(densenet["growth_rate"])  # type: ignore[call-overload]
-        self.features = DenseNet(**densenet, num_init_features=start).features  # type: ignore[arg-type]
+        self.features = DenseNet(**densenet, num_init_features=start).features
         bottom = self.features.norm5.num_features
         before, outs = (1, *widths[:-1]), (widths[0], *widths[:-1])
         self.stages = nn.ModuleList(ResSE(i, o) for i, o in zip(before, widths, strict=True))

@@ -51,7 +51,8 @@ def stand_in(paths: list[Path]) -> Reader:
         side = min(pixels.shape)
         top, left = ((length - side) // 2 for length in pixels.shape)
         square = pixels[None, top : top + side, left : left + side]
-        resized = resize(square, (1, SIDE, SIDE), mode="constant", preserve_range=True)
+        size = (1, SIDE, SIDE)
+        resized = resize(square, size, mode="constant", preserve_range=True)  # type: ignore[no-untyped-call]
         return np.asarray(resized, np.float32)
 
     return read
@@ -168,7 +169,7 @@ def preparing(folder: Path) -> Iterator[Row]:
             return to_levels(shrink(images(0), size), 8)
 
         def theirs(path: Path = path) -> object:
-            return resize(imread(path), size, anti_aliasing=True)
+            return resize(imread(path), size, anti_aliasing=True)  # type: ignore[no-untyped-call]
 
         # What no preparation can do without: the file's own decoder.
         def decoder(path: Path = path) -> float:

@@ -88,7 +88,7 @@ def _epoch(
     for batch in train:
         optimiser.zero_grad()
         loss, _ = module.total(module.loss_terms(batch))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimiser.step()
     module.eval()

@@ -75,14 +75,13 @@ def choose_execution(config: TrainerConfig, device: DeviceFacts) -> Execution:
         device: that a stage runs on.
     """
     gpu = device.kind == "cuda"
-    precision, layout, workers = config.precision, config.layout, config.workers
+    precision, layout = config.precision, config.layout
     if precision == "auto":
         precision = "bf16-mixed" if gpu and device.bf16 else "32-true"
     if layout == "auto":
         layout = "channels_last" if gpu else "nchw"
-    if workers == "auto":
-        share = device.cores // config.devices
-        workers = max(1, min(_MOST_WORKERS, share)) if gpu else 0
+    share = max(1, min(_MOST_WORKERS, device.cores // config.devices))
+    workers = config.workers if config.workers != "auto" else share if gpu else 0
     # A fused step would unscale gradients itself, after they were clipped.
     fused = config.fused == "auto" and gpu and precision != "16-mixed"
     return Execution(device.kind, precision, layout, config.compile, fused, workers, pinned=gpu)

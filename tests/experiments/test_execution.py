@@ -131,7 +131,7 @@ def gradients(network: DualEncoderUNet, image: torch.Tensor) -> dict[str, torch.
 
 def test_gradients_in_channels_last_are_those_in_nchw() -> None:
     """oneDNN has wrong ones for strided 1x1 convolutions of few channels: we have none."""
-    options = {name: value for name, value in MODEL.items() if name != "kind"}
+    options: Any = {name: value for name, value in MODEL.items() if name != "kind"}
     torch.manual_seed(0)
     network = DualEncoderUNet(2, **options)
     turned = copy.deepcopy(network).to(memory_format=torch.channels_last)

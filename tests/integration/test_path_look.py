@@ -46,7 +46,8 @@ def painted(points: npt.NDArray[np.float64], scale: float) -> npt.NDArray[np.flo
             for places in [np.arange(length) + 0.5]
         )
         density += np.outer(rows, columns)
-    return density / density.sum()
+    normalised: npt.NDArray[np.float64] = density / density.sum()
+    return normalised
 
 
 def test_a_stored_case_holds_the_gaze_that_was_published(walk: Walk) -> None:
