@@ -58,6 +58,10 @@ class SmpUNetConfig(BaseModel):
 
     kind: Literal["smp_unet"] = "smp_unet"
     encoder: str = "efficientnet-b0"
+    encoder_options: dict[str, Any] = {}
+    decoder_channels: tuple[PositiveInt, ...] = Field(
+        default=(256, 128, 64, 32, 16), min_length=5, max_length=5
+    )
     pretrained: bool = False
     in_channels: int = Field(default=1, ge=1)
     map: Literal["softmax", "sigmoid"] = "softmax"

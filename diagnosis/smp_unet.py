@@ -4,8 +4,8 @@ They train it with an EfficientNet-b0 encoder, a sigmoid map of the gaze and one
 (cxr-eye-gaze/eye-gaze-dataset, main system 8.4).
 """
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import segmentation_models_pytorch as smp
 from jaxtyping import Float
@@ -28,6 +28,8 @@ class SmpUNet(Network):
     Args:
         classes: number of class logits.
         encoder: name of the encoder as smp knows it, ``tu-NAME`` for timm's.
+        encoder_options: of timm's constructor, e.g. a smaller ``block_config``.
+        decoder_channels: of the decoder's five steps, coarse to fine.
         pretrained: load ImageNet weights into the encoder.
         in_channels: channels of the image.
         map: ``softmax``, the logits are those of a density; or ``sigmoid``, as the data's authors
@@ -50,6 +52,8 @@ class SmpUNet(Network):
         classes: int,
         *,
         encoder: str = "efficientnet-b0",
+        encoder_options: Mapping[str, Any] | None = None,
+        decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
         pretrained: bool = False,
         in_channels: int = 1,
         map: Literal["softmax", "sigmoid"] = "softmax",  # noqa: A002 - the field's name
@@ -67,7 +71,9 @@ class SmpUNet(Network):
                 encoder_weights="imagenet" if pretrained else None,
                 in_channels=in_channels,
                 classes=1,
+                decoder_channels=tuple(decoder_channels),
                 aux_params={"classes": classes, "pooling": "avg", "dropout": dropout},
+                **(encoder_options or {}),
             )
         except Exception as error:
             hint = "; set pretrained: false, or fill the Hugging Face cache" if pretrained else ""

@@ -37,6 +37,16 @@ def test_both_outputs_are_smp_s_own(encoder: str, channels: int) -> None:
     torch.testing.assert_close(outputs["class_logits"], classes)
 
 
+def test_encoder_and_decoder_may_be_small() -> None:
+    options = {"growth_rate": 8, "block_config": [2, 2, 2, 2]}
+    steps = (32, 24, 16, 12, 8)
+    network = SmpUNet(2, encoder="tu-densenet121", encoder_options=options, decoder_channels=steps)
+    # The stem has twice the growth; a block adds two layers of 8, a transition halves.
+    assert network.unet.encoder.out_channels[1:] == [16, 32, 32, 32, 32]
+    blocks = network.unet.decoder.blocks
+    assert tuple(block.conv2[0].out_channels for block in blocks) == steps
+
+
 def test_the_density_is_the_sigmoids_share() -> None:
     network = make_network(map="sigmoid").eval()
     image = make_image()
