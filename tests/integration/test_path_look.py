@@ -38,7 +38,7 @@ def bells(at: float, length: int) -> npt.NDArray[np.float64]:
     away = np.abs(np.arange(length)[:, None] + 0.5 - centres)
     values: npt.NDArray[np.float64] = np.exp(-0.5 * (away / sigma) ** 2)
     values[away > 250 / 75.5 * sigma] = 0
-    return values.sum(1)
+    return np.asarray(values.sum(1), np.float64)
 
 
 def painted(points: npt.NDArray[np.float64], scale: float) -> npt.NDArray[np.float64]:
@@ -46,7 +46,7 @@ def painted(points: npt.NDArray[np.float64], scale: float) -> npt.NDArray[np.flo
     density = np.zeros((SIDE, SIDE * WIDTH // HEIGHT))
     for x, y in (points * scale).tolist():
         density += np.outer(bells(y, density.shape[0]), bells(x, density.shape[1]))
-    return density / density.sum()
+    return np.asarray(density / density.sum(), np.float64)
 
 
 def test_a_stored_case_holds_the_gaze_that_was_published(walk: Walk) -> None:
