@@ -111,6 +111,7 @@ def near(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
         torch.testing.assert_close(value, other[name], rtol=1e-2, atol=1e-3, msg=name)
 
 
+@pytest.mark.slow
 def test_channels_last_trains_to_the_same_weights(
     plain: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
