@@ -336,8 +336,8 @@ def test_the_best_boxes_are_drawn_where_they_are() -> None:
 def test_other_tasks_are_evaluated_as_before(evaluated_run: Path) -> None:
     page = (evaluated_run / "evaluate" / "report.html").read_text()
     assert 'id="detection"' not in page
-    assert 'class="box predicted"' not in page
-    assert 'class="box"' in page
+    assert 'id="viewer-boxes"' in page
+    assert 'id="viewer-predicted"' not in page
     assert "detection" not in read_json(evaluated_run / "evaluate" / "metrics.json")
     assert "n_boxes" not in pd.read_csv(evaluated_run / "evaluate" / "per_image.csv")
     assert not (evaluated_run / "evaluate" / "detections.csv").exists()
