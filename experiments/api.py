@@ -1,9 +1,8 @@
 """gazedx from Python: ten names.
 
 >>> from experiments.api import load_config, run, evaluate
->>> config = load_config(Path("demo"))
->>> run(config, Path("runs/demo"))
->>> evaluate(Path("runs/demo"))["diagnosis"]
+>>> run(load_config("demo"), "runs/demo")
+>>> evaluate("runs/demo")["diagnosis"]
 """
 
 from eye_gaze_data.images import read_image

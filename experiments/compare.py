@@ -60,7 +60,11 @@ class Contender:
 
 
 def compare(
-    paths: Sequence[Path], *, resamples: int = 10_000, seed: int = 0, reference: str | None = None
+    paths: Sequence[Path | str],
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+    reference: str | None = None,
 ) -> dict[str, Any]:
     """Compare evaluated runs.
 
@@ -80,7 +84,7 @@ def compare(
     """
     if len(paths) < 2:
         raise ConfigError(f"compare: expected at least 2 runs, found {len(paths)}")
-    runs = [read_scored(path) for path in paths]
+    runs = [read_scored(Path(path)) for path in paths]
     contenders = contenders_of(runs)
     names = [contender.name for contender in contenders]
     if reference is not None and reference not in names:

@@ -86,16 +86,13 @@ def _lightning() -> dict[str, Any]:
 def _threads() -> dict[str, Any]:
     import torch
 
-    threads, cores = torch.get_num_threads(), _cores()
+    from .prepare_data import usable_cores
+
+    threads, cores = torch.get_num_threads(), usable_cores()
     asked = os.environ.get("OMP_NUM_THREADS")
     said = f"{threads} of {cores} cores" + (f", OMP_NUM_THREADS={asked}" if asked else "")
     advice = f"set OMP_NUM_THREADS={cores}: more threads than cores are slow"
     return _row("threads", said, advice if threads > cores else "")
-
-
-def _cores() -> int:
-    """Cores that this process may use, which a container or a batch system may have cut."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gpu() -> dict[str, Any]:

@@ -53,7 +53,7 @@ DEFINITIONS = {
 
 
 def evaluate(
-    run: Path,
+    run: Path | str,
     *,
     stage: str | None = None,
     device: str = "auto",
@@ -77,6 +77,7 @@ def evaluate(
     Raises:
         ConfigError: if the run cannot be scored.
     """
+    run = Path(run)
     wrong = [text for text in overrides if not text.startswith("evaluate.")]
     if wrong:
         raise ConfigError(f"--set {wrong[0]}: a run that is trained can be given evaluate.* only")

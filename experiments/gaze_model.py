@@ -229,13 +229,14 @@ def _first(names: Sequence[str]) -> str:
     return f"{len(names)} are missing, '{names[0]}' first"
 
 
-def load_model(path: Path, stage: str | None = None) -> GazeModel:
+def load_model(path: Path | str, stage: str | None = None) -> GazeModel:
     """The model of a run folder, or of a folder that ``save_pretrained`` wrote.
 
     Raises:
         ConfigError: if the folder is neither, or has no such stage.
         StageError: if the stage is not finished, or weights do not fit.
     """
+    path = Path(path)
     if not _is_shared(path):
         return GazeModel.of_stage(FinishedStage.load(path, stage))
     if stage is not None:

@@ -15,7 +15,7 @@ from .config import RunConfig
 CONFIGS = Path(__file__).parent / "configs"
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> RunConfig:
     """The config of a file, checked.
 
     Args:
@@ -26,7 +26,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: naming the file, the key and the nearest valid one.
     """
-    path = find_config(path)
+    path = find_config(Path(path))
     tree = read_tree(path)
     apply_overrides(tree, overrides)
     return parse_config(tree, path)

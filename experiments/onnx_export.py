@@ -31,7 +31,7 @@ BATCHES = (1, 2, 5)
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def export_onnx(model: GazeModel, path: Path) -> dict[str, float]:
+def export_onnx(model: GazeModel, path: Path | str) -> dict[str, float]:
     """Write a model as ONNX, once its outputs are those of torch.
 
     Args:
@@ -60,7 +60,7 @@ def export_onnx(model: GazeModel, path: Path) -> dict[str, float]:
         raise
     except Exception as error:  # onnxruntime raises its own kinds
         raise StageError(f"onnxruntime cannot run the exported graph: {_line(error)}") from error
-    write_atomic(path, lambda file: file.write(data))
+    write_atomic(Path(path), lambda file: file.write(data))
     return found
 
 

@@ -79,8 +79,8 @@ class Film:
 
 def predict_files(
     predictor: Predictor,
-    inputs: Sequence[Path],
-    out: Path,
+    inputs: Sequence[Path | str],
+    out: Path | str,
     *,
     writes: Writes | None = None,
     batch: int = BATCH,
@@ -103,14 +103,14 @@ def predict_files(
         ConfigError: if the task predicts nothing of a film.
         DataError: if there is no film at all.
     """
-    writes = writes or Writes()
-    _check(predictor, inputs, out)
+    writes, paths, out = writes or Writes(), [Path(path) for path in inputs], Path(out)
+    _check(predictor, paths, out)
     failures: list[str] = []
     lines = out / "predictions.jsonl"
     count = 0
     with lines.open("w", encoding="utf-8") as file, ThreadPoolExecutor(_THREADS) as pool:
         read = _ahead(
-            pool, lambda one: _read(predictor, *one, writes), _named(list_films(inputs, out)), batch
+            pool, lambda one: _read(predictor, *one, writes), _named(list_films(paths, out)), batch
         )
         done = _predicted(predictor, _good(read, failures, step), batch)
         for record in _ahead(pool, lambda one: _write(predictor, *one, out, writes), done, 2):

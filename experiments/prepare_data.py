@@ -120,7 +120,7 @@ def prepare_data(
 
 
 def usable_cores() -> int:
-    """The cores that this process may use."""
+    """The cores that this process may use, which a container or a batch system may have cut."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

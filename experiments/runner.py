@@ -42,7 +42,7 @@ Decision = Literal["skip", "resume", "afresh"]
 
 def run(
     config: RunConfig,
-    folder: Path,
+    folder: Path | str,
     *,
     kinds: Sequence[str] | None = None,
     first: str | None = None,
@@ -65,6 +65,7 @@ def run(
         ConfigError: if the run cannot work, before anything is trained.
         StageError: if a stage cannot start or fails.
     """
+    folder = Path(folder)
     check_config(config)
     missing = not_built(config)
     if missing:

@@ -14,7 +14,7 @@ from .errors import DataError
 _DEEP_MODES = {"I;16": 65535.0, "I;16B": 65535.0, "I;16L": 65535.0, "I": 65535.0}
 
 
-def read_image(path: Path) -> Pixels:
+def read_image(path: Path | str) -> Pixels:
     """The grey levels of a film.
 
     Colour is reduced by luminance; an alpha channel is dropped. A 16-bit file is divided by 65535,
@@ -29,6 +29,7 @@ def read_image(path: Path) -> Pixels:
     Raises:
         DataError: naming the file and what is wrong with it.
     """
+    path = Path(path)
     _refuse_missing(path)
     if is_dicom(path):
         return read_dicom(path)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import doctor, estimate
+from experiments import doctor, estimate, prepare_data
 from experiments.config import RunConfig
 from experiments.doctor import data_paths, findings
 from experiments.load import parse_config
@@ -37,7 +37,7 @@ def test_what_is_wrong_comes_with_advice(monkeypatch: pytest.MonkeyPatch) -> Non
     known = {"lightning": "2.0", "pytorch-lightning": "2.6.6"}
     monkeypatch.setattr(doctor, "version", lambda name: known[name])
     monkeypatch.setattr(doctor, "packages_distributions", lambda: {"saliency": ["saliency"]})
-    monkeypatch.setattr(doctor, "_cores", lambda: 1)
+    monkeypatch.setattr(prepare_data, "usable_cores", lambda: 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     monkeypatch.setattr(estimate, "free_space", lambda _: 2**30)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
