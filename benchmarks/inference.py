@@ -19,12 +19,20 @@ from saliency.network import Outputs
 from .table import Row, matmul_rate, wall
 
 FULL = {"kind": "dual_encoder", "backbone": "densenet201"}
+# More layers than the demo's network, and narrower ones.
+DEEP = {
+    "kind": "dual_encoder",
+    "backbone": "densenet121",
+    "backbone_options": {"growth_rate": 12, "block_config": [2, 4, 6, 4]},
+    "widths": [8, 16, 32, 64, 96],
+}
 
 
 def rows() -> Iterator[Row]:
     small = load_config(Path("demo")).models["network"].model_dump(mode="json")
     for batch in (1, 16):
         yield inference_row("the demo's network", small, (64, 64), batch)
+        yield inference_row("a small deep network", DEEP, (96, 96), batch)
     yield inference_row("the full network", FULL, (256, 256), 4)
 
 
