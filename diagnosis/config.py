@@ -10,7 +10,7 @@ from saliency.config import AttentionConfig
 class DualEncoderConfig(BaseModel):
     """The dual-encoder UNet; see ``DualEncoderUNet`` for the fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     tasks: ClassVar[tuple[str, ...]] = ("contrast", "classify", "saliency", "fuse", "joint")
     encoders: ClassVar[tuple[str, ...]] = ("encoder_a", "encoder_b")
     built: ClassVar[bool] = True
@@ -33,7 +33,7 @@ class DualEncoderConfig(BaseModel):
 class MTUNetConfig(BaseModel):
     """MT-UNet; see ``MTUNet`` for the fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     tasks: ClassVar[tuple[str, ...]] = ("contrast", "classify", "saliency", "joint")
     encoders: ClassVar[tuple[str, ...]] = ("encoder",)
     built: ClassVar[bool] = True
@@ -52,7 +52,7 @@ class MTUNetConfig(BaseModel):
 class SmpUNetConfig(BaseModel):
     """smp's U-Net with a classification head; see ``SmpUNet`` for the fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     tasks: ClassVar[tuple[str, ...]] = ("classify", "saliency", "joint")
     built: ClassVar[bool] = True
 

@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import Tensor
 
 from eye_gaze_data.batch import Batch, check_batch
+from eye_gaze_data.errors import StageError
 from eye_gaze_data.files import write_text
 from saliency.config import ScheduleConfig
 from saliency.module import TaskModule
@@ -97,6 +98,7 @@ class StageCheckpoint(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compare, keep, drop the rate, stop, save."""
         module = _task_module(pl_module)
+        _refuse_diverged(trainer, module)
         value = monitored(trainer, self.monitor, "monitor")
         self.since_best, self.since_drop = self.since_best + 1, self.since_drop + 1
         # As in torch's plateau, a gain too small to count for the rate may still be the best.
@@ -137,6 +139,19 @@ class StageCheckpoint(Checkpoint):
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate
         self.stopped = self.stopped or max(rates) < self.schedule.stop_below
+
+
+def _refuse_diverged(trainer: pl.Trainer, module: TaskModule) -> None:
+    """The last step of an epoch has no later loss that would tell."""
+    moved = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+    wrong = [name for name, parameter in moved if not bool(parameter.isfinite().all())]
+    if wrong:
+        raise StageError(
+            f"stage '{module.settings.stage}', epoch {trainer.current_epoch}: {len(wrong)} of "
+            f"{len(moved)} trained tensors are not finite after its last step, first '{wrong[0]}'. "
+            "The last checkpoint is untouched; lower the learning rate or clip the gradient "
+            "(optimiser.clip), then run again"
+        )
 
 
 class StageLog(Callback):

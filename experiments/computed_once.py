@@ -5,7 +5,9 @@ share the work, they stand in a file below the stage's folder, which the end of 
 """
 
 import os
+import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from diagnosis.module import CooperativeModule
+from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.batch import Batch, check_batch, collate, to_device
 from eye_gaze_data.dataset import Key
 from eye_gaze_data.errors import StageError, StorageError
@@ -64,12 +67,15 @@ class ComputeOnce(Callback):
         stage: that is trained.
         cut: its name.
         fingerprint: of what is frozen.
+        anatomy: where the stage's organ masks come from.
     """
 
-    def __init__(self, stage: "StageRun", cut: str, fingerprint: str) -> None:
+    def __init__(
+        self, stage: "StageRun", cut: str, fingerprint: str, anatomy: AnatomySource | None = None
+    ) -> None:
         self.stage = stage
         data = stage.stage.data
-        self.dataset = stage_dataset(stage.config, stage.stage, stage.cohort)
+        self.dataset = stage_dataset(stage.config, stage.stage, stage.cohort, anatomy)
         self.rows = [
             stage.cohort.rows_of(split, list(data.cohorts)) for split in (data.train, data.valid)
         ]
@@ -78,7 +84,8 @@ class ComputeOnce(Callback):
             "frozen": fingerprint,
             "inputs": stage.inputs(),
             "versions": versions(),
-            "device": stage.config.trainer.device,
+            # As it is here: a stage may go on where auto means another precision.
+            "execution": asdict(execution_here(stage.config.trainer)),
         }
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -123,12 +130,23 @@ class ComputeOnce(Callback):
             for at, found in self._values(module, batches):
                 values[at : at + len(found)] = found
         else:
-            path = self.stage.folder / FOLDER / f"{sha256_of(self.facts)[:16]}.values"
-            if not from_first(path.is_file()):
-                self._write(path, module, batches)
+            facts = {**self.facts, "dtype": str(one.dtype), "shape": list(shape)}
+            path = self.stage.folder / FOLDER / f"{sha256_of(facts)[:16]}.values"
             size = rows.numel() * one[0].numel()
+            if not from_first(path.is_file()):
+                self._refuse_too_large(size * one.element_size())
+                self._write(path, module, batches)
             values = torch.from_file(str(path), size=size, dtype=one.dtype).view(shape)
         return Computed(values, rows, len(self.stage.cohort))
+
+    def _refuse_too_large(self, n_bytes: int) -> None:
+        free = shutil.disk_usage(self.stage.run).free
+        if n_bytes > free:
+            raise StorageError(
+                f"stage '{self.stage.stage.name}': what is computed once takes "
+                f"{n_bytes / 2**30:.3g} GiB, and {self.stage.run} has {free / 2**30:.3g} GiB free; "
+                "set trainer.computed_once: off, or choose another --out"
+            )
 
     def _first(self, module: CooperativeModule) -> Batch:
         spec = self.stage.stage

@@ -1,5 +1,7 @@
 """What a contrast stage may ask for, and whether its data can give it: refused before training."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,6 +12,7 @@ from eye_gaze_data.config import AugmentConfig
 from eye_gaze_data.errors import ConfigError, nearest
 from pretrain.config import OPTIONS, POSITIVES
 from pretrain.positives import label_pairs
+from pretrain.watch import WATCHED
 
 from .config import ModelConfig, StageConfig
 from .stage_data import stage_classes
@@ -32,6 +35,7 @@ def check_contrast(stage: StageConfig, model: ModelConfig) -> None:
             raise ConfigError(
                 f"{where}: contrast.encoder '{encoder}' does not exist; {nearest(encoder, known)}"
             )
+    _check_looks(stage, where)
     for loss, spec in stage.losses.items():
         _check_options(where, loss, spec.options)
         wanted = contrast.positives_of(loss)
@@ -52,6 +56,40 @@ def check_contrast(stage: StageConfig, model: ModelConfig) -> None:
             )
     if stage.batch_size < 2:
         raise ConfigError(f"{where}: a contrast needs a batch_size of at least 2")
+
+
+def check_trained(stage: StageConfig, names: Sequence[str]) -> None:
+    """Check that every encoder that is embedded is trained.
+
+    Args:
+        stage: of any task.
+        names: of the parameters that train.
+
+    Raises:
+        ConfigError: naming the encoder.
+    """
+    for encoder in stage.contrast.encoders if stage.task == "contrast" else ():
+        if not any(name.startswith(f"{encoder}.") for name in names):
+            raise ConfigError(
+                f"stage '{stage.name}': contrast.encoder '{encoder}' is not trained, train names "
+                f"{', '.join(stage.train)}; add '{encoder}.*', or embed another encoder"
+            )
+
+
+def _check_looks(stage: StageConfig, where: str) -> None:
+    """An epoch without a look at the embeddings has no value that could be better."""
+    every = stage.contrast.watch.every
+    if stage.monitor.metric.removeprefix("valid/") not in WATCHED or every == 1:
+        return
+    waits = {"stop_after": stage.stop_after}
+    if stage.schedule.name == "plateau":
+        waits["schedule.patience"] = stage.schedule.patience
+    for key, epochs in waits.items():
+        if epochs is not None and epochs < every:
+            raise ConfigError(
+                f"{where}: {stage.monitor.metric} is looked at every {every} epochs "
+                f"(contrast.watch.every), {key} is {epochs}; let it be at least {every}"
+            )
 
 
 def _check_options(where: str, loss: str, options: dict[str, object]) -> None:

@@ -12,7 +12,7 @@ Knows = Literal["both", "gaze", "labels"]
 class Strict(BaseModel):
     """Frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class MonitorConfig(Strict):

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from diagnosis.config import DualEncoderConfig
 from eye_gaze_data.batch import collate, to_device
 from eye_gaze_data.dataset import GazeDataset
-from pretrain.watch import Array, watch
+from eye_gaze_data.errors import StageError
+from pretrain.watch import WATCHED, Array, watch
 from saliency.module import TaskModule
 
 from .config import StageConfig
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from .runner import StageRun
 
 THUMBNAIL = 32
-WATCHED = ("knn", "probe", "deviation", "rank")
 
 
 class Embedded(NamedTuple):
@@ -67,6 +67,12 @@ class Watch(Callback):
         if (epoch + 1) % config.every == 0 or epoch + 1 == trainer.max_epochs:
             data = self.stage.data
             bank, queries = (self._embedded(pl_module, split) for split in (data.train, data.valid))
+            if not (np.isfinite(bank.vectors).all() and np.isfinite(queries.vectors).all()):
+                raise StageError(
+                    f"stage '{self.stage.name}', epoch {epoch}: embeddings of films are not "
+                    "finite, the stage has diverged. The last checkpoint is untouched; lower the "
+                    "learning rate or clip the gradient (optimiser.clip), then run again"
+                )
             values = watch(
                 bank.vectors, bank.labels, queries.vectors, queries.labels, config.neighbours
             )

@@ -25,7 +25,8 @@ def out_of_memory(error: BaseException, config: RunConfig, stage: StageConfig) -
     said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
     model = config.models[stage.model]
     advice = []
-    if size > 1:
+    # A contrast needs two films to compare.
+    if size > (3 if stage.task == "contrast" else 1):
         half, steps = size // 2, config.trainer.accumulate * 2
         advice.append(f"batch_size: {half}")
         if stage.task != "contrast":

@@ -16,6 +16,7 @@ from saliency.network import Network
 from .build import build_cohorts, build_network, stage_cooperation
 from .check import check_against_cohort, check_config, not_built
 from .config import InitConfig, ModelConfig, RunConfig, StageConfig
+from .contrast_check import check_trained
 from .estimate import estimate_lines
 from .needs import needs_met, without_boxes, without_positives
 from .record import read_stage, stage_folder
@@ -145,6 +146,7 @@ def _parameters(config: RunConfig, stage: StageConfig, cohort: Cohort) -> dict[s
     handed_over = [_handed_over(config, stage, init, network, cohort) for init in stage.init]
     trained, frozen = freeze(network, stage.train, stage.name)
     sizes = {name: p.numel() for name, p in network.named_parameters() if p.requires_grad}
+    check_trained(stage, list(sizes))
     stage_cooperation(stage).check(list(sizes), stage.name)
     return {
         "trained": trained,

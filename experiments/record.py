@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from eye_gaze_data.cohort import Cohort
+from eye_gaze_data.cohort import Cohort, ReadsFiles
 from eye_gaze_data.errors import DataError, GazedxError, StageError
 from eye_gaze_data.files import read_json, sha256_of, sha256_of_file, write_json, write_text
 from eye_gaze_data.images import read_image
@@ -147,7 +147,7 @@ def _file_facts(row: int, path: Path, cohort: Cohort, known: set[str]) -> dict[s
 
 
 def _cohort_hash(cohort: Cohort, rows: npt.NDArray[np.int64], digests: dict[str, str]) -> str:
-    """Over ids, splits, labels, gaze, boxes and files, but not over paths: data may be moved."""
+    """Over ids, splits, labels, gaze, boxes, films and masks, not paths: data may be moved."""
     digest = hashlib.sha256()
     table = cohort.table.drop(columns="path").iloc[rows]
     digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
@@ -159,6 +159,10 @@ def _cohort_hash(cohort: Cohort, rows: npt.NDArray[np.int64], digests: dict[str,
     if cohort.gaze is not None:
         digest.update(np.ascontiguousarray(cohort.gaze.pixels_per_degree[rows]).tobytes())
     digest.update("".join(digests.get(str(name), "") for name in table["image_id"]).encode())
+    if isinstance(cohort.masks, ReadsFiles):
+        for row in rows:
+            masks = [sha256_of_file(path) for path in cohort.masks.files(int(row))]
+            digest.update(f"{row} {masks}".encode() if masks else b"")
     return digest.hexdigest()
 
 

@@ -90,7 +90,7 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
     resume = str(folder / LAST) if (folder / LAST).is_file() else None
     with warnings.catch_warnings():
         _quiet()
-        begin = ComputeOnce(stage, cut.name, fingerprint) if cut else None
+        begin = ComputeOnce(stage, cut.name, fingerprint, anatomy) if cut else None
         trainer = _trainer(stage, anatomy, checkpoint, begin, say, bar=bar)
         try:
             trainer.fit(module, data, ckpt_path=resume, weights_only=True)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,14 @@ class MaskReader(Protocol):
 
         Of the size of the film as it is read.
         """
+
+
+@runtime_checkable
+class ReadsFiles(MaskReader, Protocol):
+    """A reader of masks that stand in files of their own."""
+
+    def files(self, row: int) -> list[Path]:
+        """Those of one row, none if there are none."""
 
 
 class BoxTable:
@@ -247,6 +256,11 @@ class _JoinedMasks:
         if cohort.masks is not None:
             masks[[self.organs.index(name) for name in cohort.organs]] = cohort.masks(local)
         return masks
+
+    def files(self, row: int) -> list[Path]:
+        part, local = self.joined.locate(row)
+        masks = self.cohorts[part].masks
+        return masks.files(local) if isinstance(masks, ReadsFiles) else []
 
 
 def _merged_table(cohorts: Sequence[Cohort], classes: list[str]) -> pd.DataFrame:

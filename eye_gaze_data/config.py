@@ -34,7 +34,7 @@ class Recipe(BaseModel):
             screen, for which the cohort must know that part.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     sigma: float = Field(ge=0, allow_inf_nan=False)
     unit: Literal["height", "pixel", "degree", "point"] = "height"
@@ -79,7 +79,7 @@ class DetectConfig(BaseModel):
         merge_distance: degrees between their centres, likewise (Olsen 2012: 0.5).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     method: Literal["ivt", "idt"]
     velocity: float = Field(default=30.0, gt=0, allow_inf_nan=False)
@@ -123,7 +123,7 @@ class AugmentConfig(BaseModel):
     The name ``radiograph`` stands for ``RADIOGRAPH``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     degrees: float = Field(default=0.0, ge=0, le=180)
     scale: tuple[float, float] = (1.0, 1.0)
@@ -159,7 +159,7 @@ class GazeConfig(BaseModel):
             one reader an epoch.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     preset: Preset = "paper"
     recipe: Recipe | None = None

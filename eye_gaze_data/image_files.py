@@ -75,6 +75,11 @@ class FileMasks:
     ) -> None:
         self.paths, self.sizes, self.n_organs = paths, list(sizes), n_organs
 
+    def files(self, row: int) -> list[Path]:
+        """Those of the organs of a row, in order."""
+        places = ((row, organ) for organ in range(self.n_organs))
+        return [self.paths[place] for place in places if place in self.paths]
+
     def __call__(self, row: int) -> Pixels:
         """float32 (M, H, W)."""
         masks = np.full((self.n_organs, *self.sizes[row]), np.nan, np.float32)

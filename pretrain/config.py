@@ -8,7 +8,7 @@ Positives = Literal["label", "augmentation", "patient", "gaze"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TripletOptions(_Strict):

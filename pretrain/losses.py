@@ -5,6 +5,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from saliency.density import full_precision
+
 
 def triplet_loss(
     embeddings: Float[Tensor, "b d"],
@@ -87,8 +89,10 @@ def supcon_loss(
         (n,) the values of the n anchors.
     """
     anchors = alike.any(1) & unlike.any(1)
-    units = F.normalize(embeddings, dim=1)
-    logits = units[anchors] @ units.T / temperature
+    units = F.normalize(full_precision(embeddings), dim=1)
+    # Cosines of half precision, divided by a low temperature, point elsewhere.
+    with torch.autocast(embeddings.device.type, enabled=False):
+        logits = units[anchors] @ units.T / temperature
     alike, unlike = alike[anchors], unlike[anchors]
     total = logits.masked_fill(~(alike | unlike), -torch.inf).logsumexp(1, keepdim=True)
     return (total - logits).masked_fill(~alike, 0).sum(1) / alike.sum(1)
@@ -128,4 +132,5 @@ def unpooled_triplet_loss(
 
 def pairwise_distance(embeddings: Float[Tensor, "b d"]) -> Float[Tensor, "b b"]:
     """Euclidean distances; the gradient is zero, not infinite, where two rows are equal."""
+    embeddings = full_precision(embeddings)
     return torch.cdist(embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist")

@@ -9,6 +9,9 @@ from saliency.metrics.ranks import rank_auc
 Array = npt.NDArray[np.float64]
 TEMPERATURE = 0.07
 
+# What is looked at in an epoch, and not in every epoch; NaN in the others.
+WATCHED = ("knn", "probe", "deviation", "rank")
+
 
 def watch(
     bank: Array, bank_labels: Array, queries: Array, query_labels: Array, neighbours: int = 20

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # Tasks that learn from gaze and are scored by it; the others need no gaze in their batches.
 GAZE_TASKS = frozenset({"saliency", "joint"})
@@ -17,7 +17,7 @@ class AttentionConfig(BaseModel):
         options: of the module.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     use: str
     at: str
@@ -37,7 +37,7 @@ class OptimiserConfig(BaseModel):
             none matches has rate 1.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = Field(default=1e-4, gt=0)
@@ -63,7 +63,7 @@ class ScheduleConfig(BaseModel):
         stop_below: end the stage when the rate falls below it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: Literal["constant", "cosine", "plateau"] = "constant"
     warmup: float = Field(default=0.0, ge=0, lt=1)
@@ -73,6 +73,15 @@ class ScheduleConfig(BaseModel):
     threshold: float = Field(default=0.0, ge=0, lt=1)
     reload_best: bool = False
     stop_below: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _warms_up(self) -> "ScheduleConfig":
+        if self.name == "plateau" and self.warmup:
+            raise ValueError(
+                f"a plateau starts at the full rate, found warmup: {self.warmup:g}; leave it out, "
+                "or take name: constant or cosine"
+            )
+        return self
 
 
 class LegacyConfig(BaseModel):
@@ -87,7 +96,7 @@ class LegacyConfig(BaseModel):
             included.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     unpooled_triplet: bool = False
     drifting_statistics: bool = False

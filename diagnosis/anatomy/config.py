@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 class AnatomySegmenterConfig(BaseModel):
     """The segmenter; see ``AnatomySegmenter`` for the fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     tasks: ClassVar[tuple[str, ...]] = ("segment",)
     built: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = ("anatomy",)
@@ -33,7 +33,7 @@ class TeacherConfig(BaseModel):
             takes; the epoch is as long as without. None draws each film once.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     decay: float = Field(default=0.999, ge=0, lt=1)
     ramp: float = Field(default=0.2, ge=0, le=1)

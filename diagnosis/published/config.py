@@ -13,7 +13,7 @@ GazeBranch = Literal["none", "class_map", "decoder"]
 
 
 class _System(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     tasks: ClassVar[tuple[str, ...]] = ("classify",)
     built: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ()

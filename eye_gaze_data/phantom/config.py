@@ -42,7 +42,7 @@ class PhantomConfig(BaseModel):
         patient_namespace: see ``Cohort``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["phantom"] = "phantom"
     n_patients: int = Field(default=400, ge=1, le=1_000_000)

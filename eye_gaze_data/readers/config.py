@@ -19,7 +19,7 @@ class ReaderConfig(BaseModel):
         patient_namespace: cohorts that share it share patients.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     root: Path
     on_error: Literal["stop", "skip"] = "stop"

@@ -21,7 +21,7 @@ class FilmFolder(BaseModel):
             files, over the film's maximum: the released code's reading (``docs/legacy.md``).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     root: Path
     layout: Literal["dicom", "jpg", "by_id"] = "dicom"

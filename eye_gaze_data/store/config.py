@@ -15,7 +15,7 @@ class PreparedConfig(BaseModel):
         patient_namespace: cohorts that share it share patients; as it was prepared if empty.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["prepared"] = "prepared"
     root: Path
@@ -30,7 +30,7 @@ class StoreConfig(BaseModel):
         depth: bits of a stored grey level.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     size: int | None = Field(default=1024, ge=16)
     depth: Literal[8, 16] = 8

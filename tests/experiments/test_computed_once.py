@@ -1,6 +1,8 @@
 """A frozen part that is computed once gives the bits of one that is computed in every step."""
 
 import errno
+import shutil
+from collections import namedtuple
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,14 +13,15 @@ from torch import Tensor
 
 from experiments import computed_once
 from experiments.build import build_cohorts, build_module
-from experiments.computed_once import stage_cut
+from experiments.computed_once import ComputeOnce, stage_cut
 from experiments.config import RunConfig
 from experiments.record import read_stage
-from experiments.runner import run
+from experiments.runner import StageRun, run
 from experiments.stage_data import build_data, stage_dataset
 from experiments.weights import freeze
 from eye_gaze_data.batch import collate
 from eye_gaze_data.errors import StageError, StorageError
+from eye_gaze_data.files import sha256_of
 from saliency.cut import Computed
 from saliency.encoders import DenseNetEncoder
 from saliency.module import TaskModule
@@ -28,6 +31,14 @@ from tests.experiments.small import MODEL, small_config, small_stage
 PLAIN = {"cohorts": "phantom", "image_size": [32, 32]}
 SALIENCY = ["encoder_b.*", "decoder.*", "saliency_head.*"]
 MT_UNET = {"kind": "mt_unet", "widths": [4, 4, 8]}
+ORGANS = ["left_lung", "heart"]
+
+
+def with_organs(at: str) -> dict[str, Any]:
+    entry = {"use": "anatomy_aware", "at": at, "options": {"organs": len(ORGANS)}}
+    return MODEL | {"attention": [entry]}
+
+
 SMP = {"kind": "smp_unet", "encoder": "resnet18"}
 CASES: dict[str, tuple[Task, list[str], dict[str, Any]]] = {
     "linear probe": ("classify", ["encoder_classifier.*"], MODEL),
@@ -35,12 +46,15 @@ CASES: dict[str, tuple[Task, list[str], dict[str, Any]]] = {
     "fuse": ("fuse", ["fusion.*"], MODEL),
     "mt_unet": ("classify", ["classifier.*"], MT_UNET),
     "smp_unet": ("classify", ["unet.classification_head.*"], SMP),
+    "organs before the cut": ("fuse", ["fusion.*"], with_organs("encoder_a.4")),
+    "organs after the cut": ("saliency", [*SALIENCY, "attention.*"], with_organs("decoder.1")),
 }
 
 
 def config_of(case: str, **changes: Any) -> RunConfig:  # noqa: ANN401
     task, train, model = CASES[case]
-    stage = small_stage("stage", "cooperative", task, train=train, data=PLAIN, epochs=3)
+    organs = {"anatomy": {"organs": ORGANS}} if "organs" in case else {}
+    stage = small_stage("stage", "cooperative", task, train=train, data=PLAIN, epochs=3) | organs
     trainer = {"device": "cpu", **changes.pop("trainer", {})}
     models = {"network": model | changes.pop("model", {})}
     return small_config(stages=[stage | changes], models=models, trainer=trainer)
@@ -64,7 +78,7 @@ def test_the_same_bits_and_metrics_as_in_every_step(case: str, tmp_path: Path) -
     once, log, cut = trained(config_of(case), tmp_path / "once")
     off = config_of(case, trainer={"computed_once": "off"})
     always, log_always, none = trained(off, tmp_path / "always")
-    assert (cut, none) == ("encoder_a" if case == "saliency" else "pooled", None)
+    assert (cut, none) == ("encoder_a" if CASES[case][0] == "saliency" else "pooled", None)
     assert same(once, always)
     assert log == log_always
 
@@ -118,6 +132,29 @@ def test_values_on_disk_are_used_again_after_a_break_and_then_removed(
     assert same(again, whole)
     assert log_again == log
     assert not kept.parent.exists()
+
+
+def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(computed_once, "MEMORY", 0)
+    free = namedtuple("free", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free(2**10))
+    monkeypatch.setattr(computed_once.ComputeOnce, "_write", None)
+    message = r"computed once takes .* GiB, and .* has 9.54e-07 GiB free; set trainer.computed_once"
+    with pytest.raises(StorageError, match=message):
+        trained(config_of("saliency"), tmp_path)
+
+
+def test_values_of_another_precision_are_not_taken_for_these(tmp_path: Path) -> None:
+    config = config_of("saliency")
+    cohort = build_cohorts(config)
+    names = set()
+    for precision in ("32-true", "bf16-mixed"):
+        other = config_of("saliency", trainer={"precision": precision})
+        stage = StageRun(other, other.stages[0], tmp_path, cohort, {"phantom": "x"})
+        names.add(sha256_of(ComputeOnce(stage, "encoder_a", "f").facts))
+    assert len(names) == 2
 
 
 def test_a_file_of_other_values_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

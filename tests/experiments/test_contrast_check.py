@@ -9,8 +9,9 @@ import pytest
 from experiments.build import build_cohorts
 from experiments.check import check_against_cohort, check_config
 from experiments.config import RunConfig
-from experiments.contrast_check import check_positives
+from experiments.contrast_check import check_positives, check_trained
 from experiments.load import parse_config
+from experiments.plan import check_networks
 from eye_gaze_data.errors import ConfigError
 from tests.experiments.small import small_stage, small_tree
 
@@ -102,6 +103,32 @@ def test_what_does_not_go_together_is_refused(
 )
 def test_what_goes_together_passes(losses: Tree, data: Tree, changes: Tree) -> None:
     check_config(contrast(losses, data, **changes))
+
+
+@pytest.mark.parametrize("encoder", ["encoder_a", "both"])
+def test_an_encoder_that_is_embedded_is_trained(encoder: str) -> None:
+    config = contrast({"triplet": 1}, contrast={"encoder": encoder}, train=["encoder_b.*"])
+    message = (
+        r"contrast.encoder 'encoder_a' is not trained, train names encoder_b.\*; add 'encoder_a"
+    )
+    with pytest.raises(ConfigError, match=message):
+        check_networks(config, build_cohorts(config))
+    check_trained(config.stages[0], ["encoder_a.x", "encoder_b.y"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"stop_after": 2}, "stop_after is 2"),
+        ({"schedule": {"name": "plateau", "patience": 2}}, "schedule.patience is 2"),
+    ],
+)
+def test_a_stage_waits_for_the_next_look(changes: Tree, key: str) -> None:
+    looks: Tree = {"contrast": {"watch": {"every": 3}}, "monitor": KNN}
+    with pytest.raises(ConfigError, match=f"looked at every 3 epochs.*{key}; let it be at least 3"):
+        check_config(contrast({"triplet": 1}, **looks, **changes))
+    check_config(contrast({"triplet": 1}, **looks, stop_after=3))
+    check_config(contrast({"triplet": 1}, contrast=looks["contrast"], **changes))
 
 
 def test_two_encoders_need_a_model_with_two() -> None:

@@ -84,6 +84,12 @@ def test_systems_that_are_not_built_say_so(monkeypatch: pytest.MonkeyPatch) -> N
         ({"epocs": 3}, "unknown key 'stages.0.epocs'; did you mean 'epochs'?"),
         ({"epochs": 0}, "'stages.0.epochs': Input should be greater than or equal to 1, found 0"),
         ({"task": "sailency"}, "'stages.0.task'"),
+        ({"optimiser": {"lr": float("inf")}}, "should be a finite number, found inf"),
+        ({"losses": {"bce": float("inf")}}, "'stages.0.losses.bce"),
+        (
+            {"schedule": {"name": "plateau", "warmup": 0.3}},
+            "a plateau starts at the full rate, found warmup: 0.3; leave it out, or take name: con",
+        ),
         (
             {"init": [{"stage": "a", "prefixes": {}}]},
             "'stages.0.init.0.prefixes': Value error, must map at least one prefix, found {}",

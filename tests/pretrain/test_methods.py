@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretrain.config import OPTIONS, POSITIVES, ContrastConfig
-from pretrain.losses import semi_hard_triplet_loss, supcon_loss
+from pretrain.losses import semi_hard_triplet_loss, supcon_loss, triplet_loss
 from pretrain.methods import METHODS, Method, Rows, ViewPair, build_method
 from pretrain.positives import Pairs, group_pairs, label_pairs
 from saliency.terms import LossTerm
@@ -202,6 +202,23 @@ def test_a_batch_with_nothing_to_compare_gives_no_value_and_no_gradient(name: st
         assert term.sums()[1] == 0
         (gradient,) = torch.autograd.grad(term.sums()[0], rows.embeddings)
         assert (gradient == 0).all()
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.1])
+def test_supcon_is_the_same_under_autocast(temperature: float) -> None:
+    torch.manual_seed(0)
+    plain = torch.randn(12, 8, requires_grad=True)
+    labels = torch.arange(12) % 3
+    alike = (labels == labels[:, None]) & ~torch.eye(12, dtype=torch.bool)
+    unlike = labels != labels[:, None]
+    supcon_loss(plain, alike, unlike, temperature).mean().backward()  # type: ignore[no-untyped-call]
+    cast = plain.detach().clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        values = supcon_loss(cast, alike, unlike, temperature)
+        triplet_loss(cast.bfloat16(), alike, unlike)
+    values.mean().backward()  # type: ignore[no-untyped-call]
+    assert plain.grad is not None
+    torch.testing.assert_close(cast.grad, plain.grad)
 
 
 @pytest.mark.parametrize("name", ["triplet", "supcon"])

@@ -5,12 +5,15 @@ import os
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from experiments import embeddings
 from experiments.build import build_cohorts
 from experiments.config import RunConfig
+from experiments.embeddings import Embedded
 from experiments.out_of_memory import is_out_of_memory, out_of_memory
 from experiments.record import read_stage
 from eye_gaze_data import files
@@ -86,6 +89,41 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
     assert same(trained(config_of("saliency"), tmp_path / "cut"), whole)
 
 
+def test_a_last_step_that_diverges_keeps_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained(config_of("saliency"), tmp_path / "whole")
+    begin, kept = TaskModule.on_validation_epoch_start, ""
+
+    def diverged(self: TaskModule) -> None:
+        nonlocal kept
+        if self.current_epoch == 1:
+            kept = sha256_of_file(tmp_path / "cut" / LAST)
+            with torch.no_grad():
+                next(p for p in self.parameters() if p.requires_grad).fill_(torch.inf)
+        begin(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskModule, "on_validation_epoch_start", diverged)
+        message = r"epoch 1: 1 of \d+ trained tensors are not finite after its last step, first"
+        with pytest.raises(StageError, match=message):
+            trained(config_of("saliency"), tmp_path / "cut")
+    assert sha256_of_file(tmp_path / "cut" / LAST) == kept
+    assert same(trained(config_of("saliency"), tmp_path / "cut"), whole)
+
+
+def test_a_contrast_that_diverges_is_told_from_its_embeddings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: Any) -> Embedded:  # noqa: ANN401
+        return Embedded(np.arange(4), np.full((4, 3), np.nan), np.zeros((4, 2)))
+
+    monkeypatch.setattr(embeddings, "embed", lost)
+    message = "stage 'contrast', epoch 0: embeddings of films are not finite, the stage has div"
+    with pytest.raises(StageError, match=message):
+        trained(config_of("contrast"), tmp_path)
+
+
 def test_an_out_of_memory_error_names_the_batch_size_to_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +164,9 @@ def test_the_advice_fits_the_stage() -> None:
 
     # Triplets are formed within a batch: accumulating is another loss.
     assert "try batch_size: 4, or checkpointing" in advice()
+    # Two films are the least that can be compared.
+    assert "batch_size: 2" in advice(batch_size=4)
+    assert "batch_size" not in advice(batch_size=3)
     assert "batch_size" not in advice(batch_size=1)
     data = {"cohorts": "phantom", "image_size": [64, 32], "views": 2, "augment": {"shift": 0.1}}
     assert "8 images in 2 views of 64x32 a batch" in advice(data=data)
