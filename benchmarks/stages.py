@@ -50,7 +50,7 @@ def fusion_row(films: int, size: tuple[int, int], model: dict[str, Any] = FULL) 
 
     what = f"stage 3 of the full network, {films} films of {size[0]}x{size[1]}, an epoch"
     return Row(f"{what} after the first", epoch("auto", 4), PEER, epoch("off", 2),
-               rounds=2, thrown=0)  # fmt: skip
+               rounds=1, thrown=0)  # fmt: skip
 
 
 def schedule_row(films: int, epochs: int) -> Row:
