@@ -178,6 +178,10 @@ def report(
     if len(runs) > 1 or cases:
         raise ConfigError("a report is of one run; --case and several runs go with --figure")
     typer.echo(str(write_report(runs[0])))
+    if not (runs[0] / "evaluate" / "metrics.json").is_file():
+        typer.echo(
+            "not evaluated yet: curves only. See gazedx status, then gazedx evaluate", err=True
+        )
 
 
 app.command()(predict)

@@ -64,7 +64,7 @@ _SALIENCY = """\
   - name: saliency
     kind: cooperative
     task: saliency
-INIT    train: ["encoder_b.*", "decoder.*", "saliency_head.*"]
+INIT    train: [FIRST"encoder_b.*", "decoder.*", "saliency_head.*"]
     losses: {kld: 1}
     epochs: 5
     monitor: {metric: valid/kld, mode: min}
@@ -122,7 +122,11 @@ def config_text(found: Found, file: str) -> str:
         text += _CLASSIFY.replace("LOSS", loss)
     if found.gaze:
         init = "    init: {stage: classify}\n" if found.labels else ""
-        text += ("\n" if found.labels else "") + _SALIENCY.replace("INIT", init)
+        # Without labels nothing has taught the first encoder yet.
+        first = "" if found.labels else '"encoder_a.*", '
+        text += ("\n" if found.labels else "") + _SALIENCY.replace("INIT", init).replace(
+            "FIRST", first
+        )
     if found.gaze and found.labels:
         text += "\n" + _FUSE.replace("LOSS", loss)
     return text

@@ -230,13 +230,19 @@ def explain(error: ValidationError, path: Path, model: type[BaseModel]) -> str:
         path: of the file.
         model: what the file was to be.
     """
-    lines = []
-    for fault in error.errors(include_url=False)[:10]:
-        parts = [str(part) for part in fault["loc"]]
+    lines, schema = [], model.model_json_schema()
+    faults = error.errors(include_url=False)
+    places = [fault["loc"] for fault in faults]
+    for fault in faults[:10]:
+        here = fault["loc"]
+        inside = any(other[: len(here)] == here and other != here for other in places)
+        if fault["type"] == "too_short" and inside:
+            # Pydantic does not count an item that is wrong in itself.
+            continue
+        parts, siblings = _place(schema, here)
         where = ".".join(parts) or "(top)"
         if fault["type"] == "extra_forbidden":
-            hint = nearest(parts[-1], _siblings(model, fault["loc"]))
-            lines.append(f"{path}: unknown key '{where}'; {hint}")
+            lines.append(f"{path}: unknown key '{where}'; {nearest(parts[-1], siblings)}")
         elif fault["type"] == "missing":
             lines.append(f"{path}: the key '{where}' is missing")
         else:
@@ -246,26 +252,41 @@ def explain(error: ValidationError, path: Path, model: type[BaseModel]) -> str:
     return "\n".join(lines)
 
 
-def _siblings(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """The keys that are valid beside the one at ``location``."""
-    schema = model.model_json_schema()
-    node: dict[str, Any] = schema
+def _place(schema: dict[str, Any], location: Sequence[int | str]) -> tuple[list[str], list[str]]:
+    """A location as the file has it, and the keys that are valid there.
+
+    Pydantic names the kind of a cohort or a model, too, which is no key of the file.
+    """
+    node, parts = schema, []
     for part in location[:-1]:
+        if part not in _kinds(schema, node):
+            parts.append(str(part))
         node = _child(schema, node, part)
-    return sorted(_resolve(schema, node).get("properties", {}))
+    options = (_resolve(schema, option) for option in _options(schema, node))
+    keys = {key for option in options for key in option.get("properties", {})}
+    return [*parts, *map(str, location[-1:])], sorted(keys)
+
+
+def _options(schema: dict[str, Any], node: dict[str, Any]) -> list[dict[str, Any]]:
+    node = _resolve(schema, node)
+    return [node, *node.get("anyOf", []), *node.get("oneOf", [])]
+
+
+def _kinds(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, str]:
+    """The schemas of a tagged union by their tags."""
+    kinds: dict[str, str] = _resolve(schema, node).get("discriminator", {}).get("mapping", {})
+    return kinds
 
 
 def _child(schema: dict[str, Any], node: dict[str, Any], part: int | str) -> dict[str, Any]:
-    node = _resolve(schema, node)
-    for option in [node, *node.get("anyOf", []), *node.get("oneOf", [])]:
+    for option in _options(schema, node):
         found = _resolve(schema, option)
         if isinstance(part, str) and part in found.get("properties", {}):
             return dict(found["properties"][part])
         if isinstance(part, int) and "items" in found:
             return dict(found["items"])
-        mapping = found.get("discriminator", {}).get("mapping", {})
-        if part in mapping:
-            return _resolve(schema, {"$ref": mapping[part]})
+        if part in _kinds(schema, found):
+            return _resolve(schema, {"$ref": _kinds(schema, found)[str(part)]})
         for values in (
             found.get("additionalProperties"),
             *found.get("patternProperties", {}).values(),

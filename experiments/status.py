@@ -8,7 +8,7 @@ from .record import read_stage, stage_folder
 
 
 def run_status(run: Path, config: RunConfig) -> list[dict[str, Any]]:
-    """One row a stage: status, epochs, best epoch, monitored value."""
+    """One row a stage: status, epochs, best epoch (counted from 1), monitored value."""
     rows = []
     for stage in config.stages:
         record = read_stage(stage_folder(run, config, stage.name)) or {"status": "not begun"}
@@ -23,7 +23,7 @@ def run_status(run: Path, config: RunConfig) -> list[dict[str, Any]]:
                 "task": stage.task,
                 "status": record["status"],
                 "epochs": f"{record.get('epochs', '-')}/{stage.epochs}",
-                "best": record.get("best_epoch", "-"),
+                "best": record["best_epoch"] + 1 if "best_epoch" in record else "-",
                 "monitor": value,
                 "error": record.get("error") or record.get("reason"),
             }

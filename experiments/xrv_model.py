@@ -69,6 +69,11 @@ def check_range(x: Tensor) -> None:
     # Resizing overshoots a little.
     if not (low >= -1.01 * RANGE and high <= 1.01 * RANGE):
         raise DataError(f"expected grey levels in [-1024, 1024], found [{low:g}, {high:g}]")
+    if low < 0 and low >= -1 and high <= 1:
+        raise DataError(
+            f"expected grey levels in [-1024, 1024], found [{low:g}, {high:g}], which look like "
+            "[-1, 1]; multiply by 1024"
+        )
     for top in (1, 255):
         if low >= 0 and high <= top:
             raise DataError(

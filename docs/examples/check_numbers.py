@@ -21,6 +21,8 @@ CASE_GRID = 320
 def main(run, films=None):
     """Check weights, splits, films, findings and gaze of a run."""
     run = Path(run)
+    if not (run / "evaluate" / "metrics.json").is_file():
+        sys.exit(f"{run} is not evaluated yet: gazedx evaluate {run}")
     metrics = json.loads((run / "evaluate" / "metrics.json").read_text())
     with (run / "evaluate" / "per_image.csv").open(newline="") as file:
         images = list(csv.DictReader(file))

@@ -15,7 +15,7 @@ from PIL import Image
 
 
 def read_film(path):
-    """Grey levels in [0, 1]: 8-bit files / 255, 16-bit files / 65535."""
+    """Grey levels in [0, 1] of a PNG, JPEG or TIFF: 8-bit / 255, 16-bit / 65535; no DICOM."""
     with Image.open(path) as image:
         if image.mode.startswith("I"):
             return np.asarray(image, np.float32) / 65535

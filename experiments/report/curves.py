@@ -53,11 +53,12 @@ def _order(name: str, monitored: str) -> tuple[int, int]:
 def _chart(stage: Stage, name: str, columns: dict[str, str], monitored: str) -> Chart | None:
     series: dict[str, list[Point]] = {
         split: [
-            (as_float(row.get("epoch")), as_float(row.get(columns[split]))) for row in stage.epochs
+            (as_float(row.get("epoch")) + 1, as_float(row.get(columns[split])))
+            for row in stage.epochs
         ]
         for split in ("train", "valid", "other", "floor")
         if split in columns
     }
-    best = as_float(stage.facts.get("best_epoch"))
+    best = as_float(stage.facts.get("best_epoch")) + 1
     title = f"{name} (monitored)" if name == monitored else name
     return line_chart(title, series, mark=best if best == best else None)

@@ -145,7 +145,7 @@ def _stage(stage: Stage) -> StageView:
         status=text(facts.get("status")),
         note=_note(facts),
         epochs=count(facts.get("epochs")),
-        best_epoch=count(facts.get("best_epoch")),
+        best_epoch=count(as_float(facts.get("best_epoch")) + 1),
         monitor=text(monitor.get("metric")),
         arrow={"min": "↓", "max": "↑"}.get(str(monitor.get("mode")), ""),
         value=number(monitor.get("value"), 4),

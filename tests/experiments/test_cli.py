@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 from diagnosis.published.config import DualAttNetConfig
 from experiments import cli
 from experiments.load import dump_config
+from eye_gaze_data.files import read_json
 from tests.experiments.small import small_config
 
 
@@ -144,10 +146,29 @@ def test_status_and_report_of_a_run(
 ) -> None:
     code, out, _ = gazedx(capsys, monkeypatch, "status", str(evaluated_run), "--json")
     assert code == 0
-    assert [row["status"] for row in json.loads(out)] == ["complete"] * 5
-    code, out, _ = gazedx(capsys, monkeypatch, "report", str(evaluated_run))
+    rows = json.loads(out)
+    assert [row["status"] for row in rows] == ["complete"] * 5
+    # Counted from 1, as the lines of the training are.
+    for number, row in enumerate(rows, 1):
+        record = read_json(evaluated_run / f"{number:02d}-{row['stage']}" / "stage.json")
+        assert row["best"] == record["best_epoch"] + 1
+    code, out, error = gazedx(capsys, monkeypatch, "report", str(evaluated_run))
+    assert (code, error) == (0, "")
+    assert out.strip().endswith("report.html")
+
+
+def test_a_report_before_the_evaluation_says_so(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    evaluated_run: Path,
+    tmp_path: Path,
+) -> None:
+    left_out = shutil.ignore_patterns("evaluate", "*.ckpt", "*.safetensors")
+    shutil.copytree(evaluated_run, tmp_path / "run", ignore=left_out)
+    code, out, error = gazedx(capsys, monkeypatch, "report", str(tmp_path / "run"))
     assert code == 0
     assert out.strip().endswith("report.html")
+    assert "not evaluated yet: curves only. See gazedx status, then gazedx evaluate" in error
 
 
 @pytest.mark.parametrize("command", ["status", "report", "evaluate"])

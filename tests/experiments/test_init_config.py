@@ -2,6 +2,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -102,6 +103,18 @@ def test_tables_of_ones_own_are_recognised_with_all_that_stands_beside_them(tmp_
     assert (len(cohort), cohort.organs) == (12, ("heart", "lung"))
     assert cohort.gaze is not None
     assert cohort.boxes is not None
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_without_labels_gaze_teaches_both_encoders(tmp_path: Path, labels: bool) -> None:
+    write_files(tmp_path / "ours", 12)
+    if not labels:
+        table = pd.read_csv(tmp_path / "ours" / "films.csv").drop(columns="Spot")
+        table.to_csv(tmp_path / "ours" / "films.csv", index=False)
+    path, _ = init_config(tmp_path / "ours", tmp_path / "ours.yaml")
+    trained = load_config(path).stage("saliency").train
+    rest = ("encoder_b.*", "decoder.*", "saliency_head.*")
+    assert trained == (rest if labels else ("encoder_a.*", *rest))
 
 
 def test_films_without_a_table_get_one(tmp_path: Path) -> None:

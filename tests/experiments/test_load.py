@@ -110,6 +110,21 @@ def test_a_wrong_key_or_value_is_named(change: dict[str, Any], message: str) -> 
     assert str(caught.value).startswith("run.yaml")
 
 
+def test_only_what_is_wrong_is_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(with_stage(epocs=3), Path("run.yaml"))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_wrong_key_of_a_cohort_is_named_as_the_file_has_it() -> None:
+    own = {"kind": "csv", "images": {"csv": "i.csv", "image": "file"}}
+    gaze = {"csv": "g.csv", "image": "file", "durration": "ms"}
+    with pytest.raises(ConfigError) as caught:
+        parse_config(tree(cohorts={"ours": own | {"gaze": gaze}}), Path("run.yaml"))
+    said = str(caught.value)
+    assert "unknown key 'cohorts.ours.gaze.durration'; did you mean 'duration'?" in said
+
+
 def test_an_unknown_key_of_a_model_names_the_nearest() -> None:
     models = {"network": {"kind": "dual_encoder", "backbonne": "resnet18"}}
     with pytest.raises(ConfigError, match="did you mean 'backbone'"):

@@ -118,6 +118,8 @@ def test_curves_begin_with_losses_and_end_with_the_rate() -> None:
     assert [chart.title for chart in charts] == ["loss", "kld (monitored)", "cc", "lr"]
     assert [line.name for line in charts[0].lines] == ["train", "valid"]
     assert left_out == 0
+    # Epochs of the page are counted from 1.
+    assert [tick.label for tick in charts[0].x_ticks] == ["2", "3"]
     many = [f"valid/m{i}" for i in range(MOST_CHARTS + 3)]
     rows = [{"epoch": "1", **dict.fromkeys(many, "1")}]
     charts, left_out = learning_curves(Stage("01-x", {}, ("epoch", *many), tuple(rows)))

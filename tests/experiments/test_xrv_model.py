@@ -32,6 +32,7 @@ def test_films_in_its_range_get_the_probabilities_of_our_own_path(model: GazeMod
     ("image", "message"),
     [
         (torch.rand(1, 1, 8, 8), r"look like \[0, 1\]; use torchxrayvision.*normalize\(image, 1\)"),
+        (torch.rand(1, 1, 8, 8) * 2 - 1, r"look like \[-1, 1\]; multiply by 1024"),
         (torch.rand(1, 1, 8, 8) * 200, r"look like \[0, 255\]; use .*normalize\(image, 255\)"),
         (torch.rand(1, 1, 8, 8) * 4000, r"expected grey levels in \[-1024, 1024\], found \["),
         (torch.full((1, 1, 8, 8), torch.nan), r"found \[nan, nan\]"),
