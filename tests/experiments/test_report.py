@@ -257,7 +257,7 @@ def test_groups_stand_apart_and_are_never_pooled(tmp_path: Path) -> None:
 
 def test_stages_and_their_curves(tmp_path: Path) -> None:
     html = report(write_run(tmp_path))
-    row = "finished 3 2 valid/kld ↓ 0.4321 3 min 20 s 18.1 M 0 no earlier stage"
+    row = "finished 3 3 valid/kld ↓ 0.4321 3 min 20 s 18.1 M 0 no earlier stage"
     assert row in words(html)
     assert 'aria-label="loss: train from 2 to 0.5 over 3 points; valid from 2.5 to 1.7' in html
     assert "kld (monitored)" in html
@@ -289,7 +289,7 @@ def test_a_stage_that_was_skipped_or_failed_says_why(tmp_path: Path) -> None:
     text = words(html)
     assert f"fuse-r3 cooperative fuse skipped {reason} (fuse-r1) n/a n/a" in text
     assert "joint n/a joint failed out of &lt;memory&gt;" in text
-    assert "finished 3 2 valid/kld" in text  # a finished one needs no reason
+    assert "finished 3 3 valid/kld" in text  # a finished one needs no reason
 
 
 def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:

@@ -402,7 +402,8 @@ def test_optimisers_are_as_configured(
 
 @pytest.mark.parametrize("name", ["constant", "cosine", "plateau"])
 def test_only_what_is_trained_is_optimised_and_the_rate_follows_the_schedule(name: str) -> None:
-    schedule = ScheduleConfig.model_validate({"name": name, "warmup": 0.5, "final": 0.0})
+    warmup = 0.0 if name == "plateau" else 0.5
+    schedule = ScheduleConfig.model_validate({"name": name, "warmup": warmup, "final": 0.0})
     module = make_module(optimiser=OptimiserConfig(name="sgd", lr=0.1), schedule=schedule)
     module.network.get_submodule("body").requires_grad_(False)
     trainer = fit(module, [make_batch(seed=seed) for seed in range(4)])
