@@ -22,7 +22,6 @@ CASES: tuple[Case, ...] = (
     (1, 640, 512, False, False),
     (2, 320, 256, True, False),
     (2, 320, 256, True, True),
-    (2, 640, 512, True, True),
 )
 
 
