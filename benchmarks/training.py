@@ -20,8 +20,8 @@ from experiments.build import build_cohorts, build_module
 from experiments.config import RunConfig
 from experiments.runner import run
 from experiments.stage_data import build_data
-from experiments.weights import freeze
 from eye_gaze_data.batch import Batch
+from saliency.frozen import freeze
 from saliency.module import TaskModule
 
 from .stages import SALIENCY, SMALL, config, stage

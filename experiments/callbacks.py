@@ -62,6 +62,7 @@ class StageCheckpoint(Checkpoint):
         schedule: plateau, if any.
         stop_after: epochs without a better value until the stage ends.
         tasks: that stop one by one; after each, the best epoch is looked for afresh.
+        frozen: hash of what the stage leaves as it is. The files here leave it out.
     """
 
     def __init__(
@@ -71,7 +72,9 @@ class StageCheckpoint(Checkpoint):
         schedule: ScheduleConfig,
         stop_after: int | None = None,
         tasks: Mapping[str, TaskConfig] | None = None,
+        frozen: str = "",
     ) -> None:
+        self.frozen = frozen
         self.tasks = TaskStops(folder, tasks or {})
         self.folder, self.monitor, self.schedule = folder, monitor, schedule
         self.stop_after = stop_after
@@ -82,10 +85,21 @@ class StageCheckpoint(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed stage must know."""
-        return {name: getattr(self, name) for name in STATE} | {"tasks": self.tasks.state_dict()}
+        state = {name: getattr(self, name) for name in STATE}
+        return state | {"tasks": self.tasks.state_dict(), "frozen": self.frozen}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a checkpoint."""
+        """Continue from a checkpoint.
+
+        Raises:
+            StageError: if what is frozen is not what it was.
+        """
+        if state_dict["frozen"] != self.frozen:
+            raise StageError(
+                f"{self.folder / LAST}: what the stage keeps frozen has other values now than when "
+                "this was written (other pretrained weights, or another version of torch or "
+                "timm?); begin the stage anew with --from and its name"
+            )
         for name in STATE:
             setattr(self, name, state_dict[name])
         self.tasks.load_state_dict(state_dict["tasks"])
@@ -125,7 +139,9 @@ class StageCheckpoint(Checkpoint):
             # A copy: the optimiser changes its state in place.
             self.best_optimiser = _copied(trainer.optimizers[0].state_dict())
         if is_first_rank():
-            save_weights(self.folder / BEST, module.exported())
+            frozen = module.frozen()
+            moved = {n: v for n, v in module.exported().items() if n not in frozen}
+            save_weights(self.folder / BEST, moved)
             if self.schedule.reload_best:
                 save_weights(self.folder / RELOAD, module.state_dict())
 

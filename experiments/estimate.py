@@ -23,13 +23,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import GazedxError
 from saliency.attention import AttentionContext
-from saliency.module import hold_frozen
+from saliency.frozen import freeze, hold_frozen
 from saliency.network import Network
 
 from .build import build_network
 from .config import ModelConfig, RunConfig, StageConfig
 from .stage_data import stage_classes
-from .weights import freeze
 
 # Of the matrix product's speed, on two cores: small networks 5 to 11 %, full-size ones 45 to 52 %.
 EFFICIENCY = (0.05, 0.6)
@@ -134,8 +133,8 @@ def estimate_lines(config: RunConfig, cohort: Cohort, folder: Path) -> list[str]
                 f"warning: stage {stage.name} needs at least {_size(need)}, {where} has "
                 f"{_size(memory)}; lower batch_size, or set checkpointing in the model"
             )
-        # Best, handed over, and a checkpoint with the moments.
-        disk += 3 * cost.weights + _MOMENTS[stage.optimiser.name] * cost.trained
+        # What is handed over is whole; the best and the checkpoint, with moments, lack the frozen.
+        disk += cost.weights + (2 + _MOMENTS[stage.optimiser.name]) * cost.trained
     return [*lines, *_disk_lines(config, cohort, disk, folder)]
 
 

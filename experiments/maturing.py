@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from eye_gaze_data.errors import ConfigError, StageError
+from saliency.frozen import still_state
 from saliency.module import TaskModule
 
 from .cooperation import MonitorConfig, TaskConfig
 from .ranks import barrier, is_first_rank
-from .weights import read_weights, save_weights, still_state
+from .weights import read_weights, save_weights
 
 
 @dataclass

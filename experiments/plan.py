@@ -11,6 +11,7 @@ from diagnosis.consistency import check_maps, linear_head
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError, DataError, GazedxError
 from saliency.attention import AttentionContext
+from saliency.frozen import freeze
 from saliency.network import Network
 
 from .build import build_cohorts, build_network, stage_cooperation
@@ -22,7 +23,7 @@ from .needs import needs_met, without_boxes, without_positives
 from .record import read_stage, stage_folder
 from .rounds import last_round, means_best_round
 from .stage_data import stage_classes, supervised_rows
-from .weights import check_classes, freeze, hand_over, read_weights
+from .weights import check_classes, hand_over, read_weights
 
 
 def plan(config: RunConfig, folder: Path) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ import torch
 from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.errors import StageError
 from eye_gaze_data.files import sha256_of_file
+from saliency.frozen import freeze, frozen_fingerprint
+from saliency.module import TaskModule
 
 from .anatomy_source import anatomy_source
 from .board import epochs_before
@@ -30,8 +32,6 @@ from .ranks import cluster, is_first_rank
 from .stage_data import build_data, stage_classes, stage_dataset
 from .weights import (
     check_classes,
-    freeze,
-    frozen_fingerprint,
     hand_over,
     read_weights,
     save_weights,
@@ -86,7 +86,9 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
     folder = stage.folder / "checkpoints"
     anatomy = anatomy_source(stage.config, spec, stage.cohort, stage.run)
     data = build_data(stage.config, spec, stage.cohort, anatomy, films=cut is None or cut.film)
-    checkpoint = StageCheckpoint(folder, spec.monitor, spec.schedule, spec.stop_after, spec.tasks)
+    checkpoint = StageCheckpoint(
+        folder, spec.monitor, spec.schedule, spec.stop_after, spec.tasks, fingerprint
+    )
     resume = str(folder / LAST) if (folder / LAST).is_file() else None
     with warnings.catch_warnings():
         _quiet()
@@ -101,14 +103,16 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
     if frozen_fingerprint(module.network, statistics=not drifting) != fingerprint:
         raise StageError(f"stage '{spec.name}': a frozen parameter or statistic changed")
     checkpoint.tasks.check(module, spec.name)
-    _export(stage, checkpoint, trainer)
+    _export(stage, checkpoint, trainer, module)
     if spec.task == "contrast" and is_first_rank():
         finish_contrast(stage, module)
     if is_first_rank():
         shutil.rmtree(stage.folder / FOLDER, ignore_errors=True)
 
 
-def _export(stage: "StageRun", checkpoint: StageCheckpoint, trainer: pl.Trainer) -> None:
+def _export(
+    stage: "StageRun", checkpoint: StageCheckpoint, trainer: pl.Trainer, module: TaskModule
+) -> None:
     if checkpoint.best_epoch < 0:
         raise StageError(
             f"stage '{stage.stage.name}': {checkpoint.monitor.metric} was NaN in every epoch, so "
@@ -118,7 +122,9 @@ def _export(stage: "StageRun", checkpoint: StageCheckpoint, trainer: pl.Trainer)
     if is_first_rank():
         classes, _ = stage_classes(stage.stage, stage.cohort)
         facts = {"gazedx": "1", "stage": stage.stage.name, "classes": json.dumps(classes)}
-        save_weights(path, read_weights(stage.folder / "checkpoints" / BEST), facts)
+        names, best = module.exported().keys(), read_weights(stage.folder / "checkpoints" / BEST)
+        frozen = {name: value for name, value in module.frozen().items() if name in names}
+        save_weights(path, frozen | best, facts)
         stage.record["weights_sha256"] = sha256_of_file(path)
     stage.record |= {
         "epochs": trainer.current_epoch,

@@ -1,18 +1,15 @@
 """Weights between stages: safetensors, handed over by declared prefixes that must match."""
 
-import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from eye_gaze_data.errors import ConfigError, StageError, nearest
+from eye_gaze_data.errors import StageError, nearest
 from eye_gaze_data.files import write_atomic
 from saliency.network import Network
 
@@ -150,63 +147,3 @@ def _check_fit(
             f"{source}: tensor '{name}' has shape {tuple(value.shape)}, the network expects "
             f"{tuple(target[new].shape)} for '{new}'; width, backbone or classes differ"
         )
-
-
-def freeze(network: nn.Module, globs: tuple[str, ...], stage: str) -> tuple[int, int]:
-    """Let the parameters that a glob matches train, and freeze the rest.
-
-    Returns:
-        numbers of trained and of frozen scalars.
-
-    Raises:
-        ConfigError: if a glob matches no parameter.
-    """
-    names = [name for name, _ in network.named_parameters()]
-    for glob in globs:
-        if not any(fnmatchcase(name, glob) for name in names):
-            parts = {f"{name.split('.')[0]}.*" for name in names}
-            raise ConfigError(
-                f"stage '{stage}': train glob '{glob}' matches no parameter; {nearest(glob, parts)}"
-            )
-    trained = frozen = 0
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(any(fnmatchcase(name, glob) for glob in globs))
-        trained += parameter.numel() * parameter.requires_grad
-        frozen += parameter.numel() * (not parameter.requires_grad)
-    return trained, frozen
-
-
-def frozen_fingerprint(network: nn.Module, *, statistics: bool = True) -> str:
-    """SHA-256 over all frozen parameters, and over the buffers of modules that hold only such.
-
-    Args:
-        network: with its parameters frozen.
-        statistics: false leaves buffers out.
-    """
-    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
-    digest = hashlib.sha256()
-    for name, value in still_state(network, frozen, statistics=statistics).items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def still_state(
-    network: nn.Module, names: Collection[str], *, statistics: bool = True
-) -> dict[str, Tensor]:
-    """The parameters of these names, and the buffers of modules that hold no other parameter.
-
-    Args:
-        network: whose state it is.
-        names: of parameters.
-        statistics: false leaves buffers out.
-    """
-    found: dict[str, Tensor] = {}
-    for prefix, module in network.named_modules():
-        dot = f"{prefix}." if prefix else ""
-        own = {f"{dot}{name}": p for name, p in module.named_parameters(recurse=False)}
-        tensors = {name: p for name, p in own.items() if name in names}
-        if own and len(tensors) == len(own) and statistics:
-            tensors |= {f"{dot}{n}": b for n, b in module.named_buffers(recurse=False)}
-        found |= dict(sorted(tensors.items()))
-    return found

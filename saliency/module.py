@@ -2,13 +2,13 @@
 
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from eye_gaze_data.batch import Batch
@@ -16,6 +16,7 @@ from eye_gaze_data.errors import StageError
 
 from .config import LegacyConfig, OptimiserConfig, ScheduleConfig
 from .cooperation import Cooperation, Weight, mean_weight, rate_groups, weight_in
+from .frozen import frozen_state, hold_frozen
 from .network import Network, Task
 from .optimisers import build_optimiser, rate_factor
 from .terms import LossTerm
@@ -98,6 +99,21 @@ class TaskModule(pl.LightningModule):
     def exported(self) -> dict[str, Tensor]:
         """The weights that the stage hands over."""
         return {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
+
+    def frozen(self) -> dict[str, Tensor]:
+        """What the stage leaves as it found it, by its name in the network."""
+        return frozen_state(self.network, statistics=not self.settings.legacy.drifting_statistics)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out what is frozen: the stage begins with it when it is resumed, too."""
+        for name in self.frozen():
+            checkpoint["state_dict"].pop(f"network.{name}", None)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put back what was left out."""
+        own = self.state_dict()
+        names = (f"network.{name}" for name in self.frozen())
+        checkpoint["state_dict"] |= {name: own[name] for name in names if name in own}
 
     def weight(self, loss: str) -> float:
         """The weight of a loss in this epoch; none once its task is mature."""
@@ -328,18 +344,3 @@ def _gathered(tallies: dict[str, _Tally]) -> list[dict[str, _Tally]]:
     parts: list[dict[str, _Tally]] = [{}] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(parts, tallies)
     return parts
-
-
-def hold_frozen(
-    module: nn.Module,
-    moves: Callable[[nn.Parameter], bool] = lambda parameter: parameter.requires_grad,
-    training: bool = True,
-) -> None:
-    """Put every submodule without a parameter that moves into evaluation mode.
-
-    A module without parameters, such as dropout, follows the module that holds it.
-    """
-    own = list(module.parameters())
-    module.training = training and (not own or any(moves(p) for p in own))
-    for child in module.children():
-        hold_frozen(child, moves, module.training)

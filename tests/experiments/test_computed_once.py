@@ -18,12 +18,12 @@ from experiments.config import RunConfig
 from experiments.record import read_stage
 from experiments.runner import StageRun, run
 from experiments.stage_data import build_data, stage_dataset
-from experiments.weights import freeze
 from eye_gaze_data.batch import collate
 from eye_gaze_data.errors import StageError, StorageError
 from eye_gaze_data.files import sha256_of
 from saliency.cut import Computed
 from saliency.encoders import DenseNetEncoder
+from saliency.frozen import freeze
 from saliency.module import TaskModule
 from saliency.network import Task
 from tests.experiments.small import MODEL, small_config, small_stage

@@ -76,6 +76,17 @@ def test_each_stage_trains_what_it_says_and_nothing_else(finished_run: Path) -> 
     assert not equal(fuse, joint, "encoder_a.")
 
 
+def test_the_files_of_an_epoch_leave_out_what_is_frozen(finished_run: Path) -> None:
+    folder = finished_run / "03-saliency" / "checkpoints"
+    best = load_file(folder / "best.safetensors")
+    last = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+    moving = ("encoder_b.", "decoder.", "saliency_head.")
+    whole = weights(finished_run, "03-saliency")
+    assert set(best) == {name for name in whole if name.startswith(moving)}
+    assert equal(best, whole)
+    assert {name for name in last if name.startswith("network.")} == {f"network.{n}" for n in best}
+
+
 def test_the_record_of_a_stage_tells_what_happened(finished_run: Path) -> None:
     record = read_stage(finished_run / "03-saliency")
     assert record is not None

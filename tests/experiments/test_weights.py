@@ -5,14 +5,12 @@ import torch
 from torch import nn
 
 from experiments.weights import (
-    freeze,
-    frozen_fingerprint,
     hand_over,
     read_classes,
     read_weights,
     save_weights,
 )
-from eye_gaze_data.errors import ConfigError, StageError
+from eye_gaze_data.errors import StageError
 
 
 def network() -> nn.Module:
@@ -71,29 +69,6 @@ def test_hand_over_refuses_what_does_not_fit() -> None:
     state["head.weight"] = torch.zeros(5, 2)
     with pytest.raises(StageError, match=r"shape \(5, 2\), the network expects \(3, 2\)"):
         hand_over(network(), state, {"": ""}, "test")
-
-
-def test_freeze_counts_and_refuses_globs_without_a_match() -> None:
-    module = network()
-    trained, frozen = freeze(module, ("head.*", "encoder_b.1.*"), "x")
-    assert (trained, frozen) == (9 + 4, 2 * 20 + 4)
-    assert [n for n, p in module.named_parameters() if p.requires_grad] == [
-        "encoder_b.1.weight", "encoder_b.1.bias", "head.weight", "head.bias",
-    ]  # fmt: skip
-    with pytest.raises(ConfigError, match="train glob 'haed.\\*' matches no parameter"):
-        freeze(module, ("haed.*",), "x")
-
-
-def test_the_fingerprint_sees_frozen_parameters_and_statistics_only() -> None:
-    module = network()
-    freeze(module, ("head.*",), "x")
-    before = frozen_fingerprint(module)
-    with torch.no_grad():
-        module.get_submodule("head").weight.add_(1)  # type: ignore[operator]
-    assert frozen_fingerprint(module) == before
-    mean = module.get_submodule("encoder_a")[1].running_mean  # type: ignore[index]
-    mean[0] += 1e-6
-    assert frozen_fingerprint(module) != before
 
 
 def test_the_same_weights_are_the_same_bytes_whatever_the_order_of_facts(tmp_path: Path) -> None:

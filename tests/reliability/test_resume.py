@@ -13,11 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from experiments import build
 from experiments.callbacks import StageCheckpoint
 from experiments.config import RunConfig
 from experiments.load import dump_config
 from experiments.record import read_stage
 from experiments.runner import run
+from eye_gaze_data.errors import StageError
 from eye_gaze_data.files import read_json, write_json
 from saliency.module import TaskModule
 from tests.experiments.small import small_config, small_stage
@@ -67,6 +69,26 @@ def interrupt(
         return original(*arguments, **options)
 
     monkeypatch.setattr(where, name, wrapped)
+
+
+def test_a_stage_does_not_go_on_with_another_frozen_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of("saliency")
+    with monkeypatch.context() as patch:
+        interrupt(patch, TaskModule, "training_step", 5, SystemExit(143))
+        with pytest.raises(SystemExit):
+            trained(config, tmp_path)
+    checkpoint = tmp_path / "01-saliency" / "checkpoints" / "last.ckpt"
+    before = checkpoint.read_bytes()
+    # As where a release of torch draws other weights from the same seed.
+    built = build.build_network
+    monkeypatch.setattr(build, "build_network", lambda *given: built(*given[:2], seed=17))
+    with pytest.raises(
+        StageError, match=r"last.ckpt: what the stage keeps frozen has other"
+    ):
+        trained(config, tmp_path)
+    assert checkpoint.read_bytes() == before
 
 
 @pytest.mark.parametrize("task", TASKS)

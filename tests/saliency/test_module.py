@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from eye_gaze_data.batch import Batch
 from eye_gaze_data.errors import StageError
 from saliency.attention import AttentionContext
-from saliency.config import OptimiserConfig, ScheduleConfig
-from saliency.module import TaskModule, TaskSettings, hold_frozen
+from saliency.config import LegacyConfig, OptimiserConfig, ScheduleConfig
+from saliency.module import TaskModule, TaskSettings
 from saliency.network import Network, Outputs, Task
 from saliency.optimisers import build_optimiser, rate_factor
 from saliency.terms import LossTerm
@@ -305,20 +305,6 @@ def test_frozen_parts_stay_in_evaluation_mode() -> None:
     assert all(part.training for part in module.modules())
 
 
-def test_a_norm_with_one_trained_parameter_is_trained() -> None:
-    network = Toy()
-    network.requires_grad_(False)
-    norm = network.get_submodule("body.1")
-    assert isinstance(norm, nn.BatchNorm1d)
-    norm.bias.requires_grad_(True)
-    hold_frozen(network.train())
-    modes = {name for name, part in network.named_modules() if part.training}
-    assert modes == {"", "body", "body.1", "body.2"}
-    network.requires_grad_(False)
-    hold_frozen(network.train())
-    assert not any(part.training for part in network.modules())
-
-
 def test_training_changes_no_frozen_parameter_and_no_frozen_statistic() -> None:
     module = make_module(optimiser=OptimiserConfig(lr=0.1))
     module.network.get_submodule("body").requires_grad_(False)
@@ -329,6 +315,28 @@ def test_training_changes_no_frozen_parameter_and_no_frozen_statistic() -> None:
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed == {"head.0.weight", "head.0.bias"}
     assert not module.network.get_submodule("body").training
+
+
+def test_a_checkpoint_holds_what_moves_and_is_whole_again_when_it_is_read() -> None:
+    module = make_module()
+    module.network.get_submodule("body").requires_grad_(False)
+    state = {name: value.clone() for name, value in module.state_dict().items()}
+    checkpoint = {"state_dict": dict(state)}
+    module.on_save_checkpoint(checkpoint)
+    assert set(checkpoint["state_dict"]) == {"network.head.0.weight", "network.head.0.bias"}
+    module.on_load_checkpoint(checkpoint)
+    module.load_state_dict(checkpoint["state_dict"])
+    assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
+
+
+def test_statistics_that_drift_stay_in_the_checkpoint() -> None:
+    module = make_module(legacy=LegacyConfig(drifting_statistics=True))
+    module.network.get_submodule("body").requires_grad_(False)
+    checkpoint = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(checkpoint)
+    statistics = {"running_mean", "running_var", "num_batches_tracked"}
+    kept = {f"network.body.1.{name}" for name in statistics}
+    assert set(checkpoint["state_dict"]) == {"network.head.0.weight", "network.head.0.bias", *kept}
 
 
 def draws(module: TaskModule, step: int, batch_idx: int, monkeypatch: pytest.MonkeyPatch) -> float:

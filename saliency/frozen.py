@@ -1,0 +1,95 @@
+"""What a stage leaves as it found it: which parameters, and the statistics of their modules."""
+
+import hashlib
+from collections.abc import Callable, Collection
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from eye_gaze_data.errors import ConfigError, nearest
+
+
+def freeze(network: nn.Module, globs: tuple[str, ...], stage: str) -> tuple[int, int]:
+    """Let the parameters that a glob matches train, and freeze the rest.
+
+    Returns:
+        numbers of trained and of frozen scalars.
+
+    Raises:
+        ConfigError: if a glob matches no parameter.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for name in names):
+            parts = {f"{name.split('.')[0]}.*" for name in names}
+            raise ConfigError(
+                f"stage '{stage}': train glob '{glob}' matches no parameter; {nearest(glob, parts)}"
+            )
+    trained = frozen = 0
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(any(fnmatchcase(name, glob) for glob in globs))
+        trained += parameter.numel() * parameter.requires_grad
+        frozen += parameter.numel() * (not parameter.requires_grad)
+    return trained, frozen
+
+
+def frozen_fingerprint(network: nn.Module, *, statistics: bool = True) -> str:
+    """SHA-256 over ``frozen_state``.
+
+    Args:
+        network: with its parameters frozen.
+        statistics: false leaves buffers out.
+    """
+    digest = hashlib.sha256()
+    for name, value in frozen_state(network, statistics=statistics).items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def still_state(
+    network: nn.Module, names: Collection[str], *, statistics: bool = True
+) -> dict[str, Tensor]:
+    """The parameters of these names, and the buffers of modules that hold no other parameter.
+
+    Args:
+        network: whose state it is.
+        names: of parameters.
+        statistics: false leaves buffers out.
+    """
+    found: dict[str, Tensor] = {}
+    for prefix, module in network.named_modules():
+        dot = f"{prefix}." if prefix else ""
+        own = {f"{dot}{name}": p for name, p in module.named_parameters(recurse=False)}
+        tensors = {name: p for name, p in own.items() if name in names}
+        if own and len(tensors) == len(own) and statistics:
+            tensors |= {f"{dot}{n}": b for n, b in module.named_buffers(recurse=False)}
+        found |= dict(sorted(tensors.items()))
+    return found
+
+
+def frozen_state(network: nn.Module, *, statistics: bool = True) -> dict[str, Tensor]:
+    """All frozen parameters, and the buffers of modules that hold only such.
+
+    Args:
+        network: with its parameters frozen.
+        statistics: false leaves buffers out.
+    """
+    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
+    return still_state(network, frozen, statistics=statistics)
+
+
+def hold_frozen(
+    module: nn.Module,
+    moves: Callable[[nn.Parameter], bool] = lambda parameter: parameter.requires_grad,
+    training: bool = True,
+) -> None:
+    """Put every submodule without a parameter that moves into evaluation mode.
+
+    A module without parameters, such as dropout, follows the module that holds it.
+    """
+    own = list(module.parameters())
+    module.training = training and (not own or any(moves(p) for p in own))
+    for child in module.children():
+        hold_frozen(child, moves, module.training)
