@@ -78,7 +78,7 @@ def film_rows(suffix: str, size: int) -> None:
               f"{MIMIC * spent / 3.6e6:.1f} core-hours")  # fmt: skip
         merged = merge([ready])
         for views in ((None,), (AUGMENT,)):
-            dataset = GazeDataset(merged, (INPUT, INPUT), views=views, memory=0)
+            dataset = GazeDataset(merged, (INPUT, INPUT), views=views)
             sample = least(lambda d=dataset: [d[0, row] for row in range(FILMS)], 5) / FILMS  # type: ignore[misc]
             how = "augmented" if views[0] else "as it is"
             print(f"sample of {INPUT} from a store of {size}, {how}: {sample:.1f} ms")

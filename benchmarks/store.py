@@ -89,7 +89,7 @@ def reading(folder: Path) -> Iterator[Row]:
     yield prepare_row(cohort, folder)
     prepare(cohort, folder / "ready", StoreConfig(size=SIDE))
     ready = prepared_cohort(PreparedConfig(root=folder / "ready"), "ready")
-    samples = GazeDataset(ready, (SIDE, SIDE), memory=0)
+    samples = GazeDataset(ready, (SIDE, SIDE))
     paths = [Path(path) for path in cohort.table["path"]]
     peer, theirs = "torchxrayvision's steps by hand", stand_in(paths)
     if find_spec("torchxrayvision"):

@@ -112,6 +112,17 @@ def build_network(config: ModelConfig, classes: int, seed: int) -> Network:
         return network
 
 
+def shapes_of(config: ModelConfig, classes: int) -> Network:
+    """A network of names and shapes alone: filling 60 million weights would take seconds."""
+    fresh = config.model_copy(update={"pretrained": False})
+    try:
+        with torch.device("meta"):
+            return build_network(fresh, classes, seed=0)
+    except (RuntimeError, NotImplementedError):
+        # Some of timm's networks compute their own settings by tensors.
+        return build_network(fresh, classes, seed=0)
+
+
 def build_module(config: RunConfig, stage: StageConfig, cohort: Cohort) -> TaskModule:
     """The task module of a stage with a fresh network."""
     classes, exclusive = stage_classes(stage, cohort)

@@ -26,8 +26,8 @@ from saliency.attention import AttentionContext
 from saliency.frozen import freeze, hold_frozen
 from saliency.network import Network
 
-from .build import build_network
-from .config import ModelConfig, RunConfig, StageConfig
+from .build import shapes_of
+from .config import RunConfig, StageConfig
 from .stage_data import stage_classes
 
 # Of the matrix product's speed, on two cores: small networks 5 to 11 %, full-size ones 45 to 52 %.
@@ -120,9 +120,8 @@ def estimate_lines(config: RunConfig, cohort: Cohort, folder: Path) -> list[str]
         if not model.built:
             continue
         classes, _ = stage_classes(stage, cohort)
-        fresh = model.model_copy(update={"pretrained": False})
         try:
-            cost = step_cost(_shapes_of(fresh, len(classes)), stage)
+            cost = step_cost(shapes_of(model, len(classes)), stage)
         except (RuntimeError, NotImplementedError, ValueError, KeyError, GazedxError) as error:
             lines.append(f"stage {stage.name}: not estimated ({str(error).splitlines()[0][:120]})")
             continue
@@ -151,16 +150,6 @@ def matmul_speed(device: str = "auto") -> float:
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - begun)
     return 2 * side**3 / best
-
-
-def _shapes_of(model: ModelConfig, classes: int) -> Network:
-    """The network without numbers: filling 60 million weights takes longer than the estimate."""
-    try:
-        with torch.device("meta"):
-            return build_network(model, classes, seed=0)
-    except (RuntimeError, NotImplementedError):
-        # Some of timm's networks compute their own settings by tensors.
-        return build_network(model, classes, seed=0)
 
 
 class _Kept:

@@ -154,7 +154,6 @@ def _scorer(finished: FinishedStage, cohort: Cohort, rows: Rows) -> ImageScorer:
         config.seed,
         gaze=settings.gaze,
         classes=finished.classes,
-        memory=0,
     )
     looked = rows[cohort.has_gaze[rows]]
     names = cohort.table["cohort"].iloc[looked].unique().tolist()

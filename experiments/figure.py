@@ -169,7 +169,7 @@ def _truth(system: System, row: int, grid: Grid) -> Map | None:
     if cohort.gaze is None or not cohort.has_gaze[row]:
         return None
     recipe, size = finished.config.evaluate.gaze, finished.stage.data.image_size
-    dataset = GazeDataset(cohort, size, gaze=recipe, memory=0)
+    dataset = GazeDataset(cohort, size, gaze=recipe)
     gaze = cohort.gaze.of(row).within(cohort.size_of(row))
     return dataset.density(row, gaze, grid.frame, grid.film)
 

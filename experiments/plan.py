@@ -14,9 +14,9 @@ from saliency.attention import AttentionContext
 from saliency.frozen import freeze
 from saliency.network import Network
 
-from .build import build_cohorts, build_network, stage_cooperation
+from .build import build_cohorts, build_network, shapes_of, stage_cooperation
 from .check import check_against_cohort, check_config, not_built
-from .config import InitConfig, ModelConfig, RunConfig, StageConfig
+from .config import InitConfig, RunConfig, StageConfig
 from .contrast_check import check_trained
 from .estimate import estimate_lines
 from .needs import needs_met, without_boxes, without_positives
@@ -73,7 +73,7 @@ def check_everything(config: RunConfig) -> list[str]:
         )
     lines += estimate_lines(config, cohort, Path("runs") / config.name)
     lines += [
-        f"model {name}: attention sites {', '.join(_untrained(model, 1).sites) or 'none'}"
+        f"model {name}: attention sites {', '.join(shapes_of(model, 1).sites) or 'none'}"
         for name, model in config.models.items()
         if model.built
     ]
@@ -143,7 +143,7 @@ def _parameters(config: RunConfig, stage: StageConfig, cohort: Cohort) -> dict[s
             f"{-(-width // network.multiple) * network.multiple}, or set pad: true in the model"
         )
     _check_padding(stage, network)
-    _check_consistency(stage, network)
+    _check_consistency(config, stage, len(stage_classes(stage, cohort)[0]))
     handed_over = [_handed_over(config, stage, init, network, cohort) for init in stage.init]
     trained, frozen = freeze(network, stage.train, stage.name)
     sizes = {name: p.numel() for name, p in network.named_parameters() if p.requires_grad}
@@ -202,11 +202,13 @@ def _check_padding(stage: StageConfig, network: Network) -> None:
         )
 
 
-def _check_consistency(stage: StageConfig, network: Network) -> None:
+def _check_consistency(config: RunConfig, stage: StageConfig, classes: int) -> None:
     """Look for the maps to compare in what the network gives for an empty image."""
     maps = _compared(stage)
     if not maps:
         return
+    model = config.models[stage.model].model_copy(update={"pretrained": False})
+    network = build_network(model, classes, seed=0)
     linear_head(network, stage.task, maps)
     size, organs = stage.data.image_size, stage.anatomy.organs if stage.anatomy else ()
     anatomy = torch.ones(1, len(organs), *size) if organs else None
@@ -226,9 +228,4 @@ def _compared(stage: StageConfig) -> list[str]:
 
 
 def _bare_network(config: RunConfig, stage: StageConfig, cohort: Cohort) -> Network:
-    return _untrained(config.models[stage.model], len(stage_classes(stage, cohort)[0]))
-
-
-def _untrained(model: ModelConfig, classes: int) -> Network:
-    """A network without pretrained weights: only names and shapes matter here."""
-    return build_network(model.model_copy(update={"pretrained": False}), classes, seed=0)
+    return shapes_of(config.models[stage.model], len(stage_classes(stage, cohort)[0]))

@@ -161,7 +161,6 @@ class StoredPredictions:
             stride=data.stride,
             classes=self.finished.classes,
             anatomy=self._predictor.anatomy,
-            memory=0,
         )
 
     def _path(self, row: int, *, maps: bool) -> Path:

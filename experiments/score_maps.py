@@ -157,7 +157,7 @@ def _scorer(
     rows = np.flatnonzero(cohort.has_gaze)
     if not len(rows):
         raise DataError("the fixation table has no fixation on any image")
-    dataset = GazeDataset(cohort, (1, 1), seed, gaze=settings.gaze, memory=0)
+    dataset = GazeDataset(cohort, (1, 1), seed, gaze=settings.gaze)
     scorer = ImageScorer(
         cohort,
         dataset,

@@ -137,7 +137,6 @@ def _dataset(scorer: ImageScorer, factor: float) -> GazeDataset:
         scorer.dataset.size,
         scorer.seed,
         gaze=gaze.model_copy(update={"recipe": wider}),
-        memory=0,
     )
 
 

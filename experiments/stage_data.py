@@ -66,6 +66,7 @@ def stage_dataset(
         anatomy=anatomy,
         views=data.training_views() if augment else (None,),
         maps=stage.task in GAZE_TASKS,
+        fitted=cohort.fitted,
     )
 
 

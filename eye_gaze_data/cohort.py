@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from .errors import DataError
+from .fitted import FittedFilms
 from .gaze import GazeTable
 from .problems import Problem
 
@@ -153,6 +154,11 @@ class Cohort:
         """(N,) names of the images and of their patients."""
         image, patient = (self.table[name].astype(str) for name in ("image_id", "patient_id"))
         return image.to_numpy(object), patient.to_numpy(object)
+
+    @cached_property
+    def fitted(self) -> FittedFilms:
+        """The films that the data sets of stages keep."""
+        return FittedFilms(len(self))
 
     def film_size(self, row: int) -> tuple[int, int]:
         """(height, width) of the pixels and masks that are read for an image.

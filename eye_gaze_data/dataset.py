@@ -20,6 +20,7 @@ from .cohort import Cohort
 from .config import AugmentConfig, GazeConfig
 from .density import Map, count_fixations, gaze_density
 from .errors import DataError
+from .fitted import FittedFilms
 from .gaze import Gaze
 from .geometry import (
     Augmentation,
@@ -55,8 +56,7 @@ class GazeDataset(Dataset[list[Sample]]):
         anatomy: where organ masks come from; None for none.
         views: the augmentation of each view that a row gives; None for the film as it is.
         maps: false if nobody reads the gaze of these samples: it is left unknown and not drawn.
-        memory: bytes that fitted pixels may occupy; beyond it they are read again. Where less
-            than a tenth of the cohort would fit, none are kept: each loader process would fill it.
+        fitted: keeps films that were read, for this data set and others; None reads them each time.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class GazeDataset(Dataset[list[Sample]]):
         anatomy: AnatomySource | None = None,
         views: Sequence[AugmentConfig | None] = (None,),
         maps: bool = True,
-        memory: int = 1 << 29,
+        fitted: FittedFilms | None = None,
     ) -> None:
         self.cohort, self.size, self.seed = cohort, size, seed
         self.fit, self.stride = fit, stride
@@ -83,9 +83,7 @@ class GazeDataset(Dataset[list[Sample]]):
         self._labels = torch.from_numpy(cohort.labels[:, columns])
         self._class_of = np.full(len(cohort.pathologies) + 1, -1, np.int64)
         self._class_of[columns] = np.arange(len(columns))
-        self._fitted: dict[int, Tensor] = {}
-        room = memory // (4 * size[0] * size[1])
-        self._capacity = room if 10 * room >= len(cohort) else 0
+        self.fitted, self._grid = fitted, (size, fit, stride)
 
     def __len__(self) -> int:
         return len(self.cohort)
@@ -131,12 +129,17 @@ class GazeDataset(Dataset[list[Sample]]):
         }
 
     def _pixels(self, row: int, fitted: Frame) -> Tensor:
-        """Pixels on the grid before augmentation, kept in memory while there is room.
+        """Pixels on the grid before augmentation."""
+        kept = None if self.fitted is None else self.fitted.get(self._grid, row)
+        if kept is not None:
+            return kept
+        pixels = self._read(row, fitted)
+        if self.fitted is not None:
+            self.fitted.keep(self._grid, row, pixels)
+        return pixels
 
-        The film's edge is drawn out into the padding, so that augmentation does not darken it.
-        """
-        if row in self._fitted:
-            return self._fitted[row]
+    def _read(self, row: int, fitted: Frame) -> Tensor:
+        """A film on the grid; its edge is drawn out, so that augmentation darkens no padding."""
         film, size = self.cohort.images(row), self.cohort.film_size(row)
         if film.shape != size:
             name = self.cohort.ids[0][row]
@@ -147,12 +150,8 @@ class GazeDataset(Dataset[list[Sample]]):
         frame = film_frame(fitted, self.cohort.size_of(row), size)
         # The released code takes single pixels.
         mode = "nearest" if self.fit == "strided" else "bilinear"
-        pixels = warp_pixels(
-            torch.from_numpy(film)[None], frame, self.size, mode=mode, outside="edge"
-        )
-        if len(self._fitted) < self._capacity:
-            self._fitted[row] = pixels
-        return pixels
+        pixels = torch.from_numpy(film)[None]
+        return warp_pixels(pixels, frame, self.size, mode=mode, outside="edge")
 
     def _gaze_maps(
         self, row: int, frame: Frame, valid: Mask, rng: np.random.Generator

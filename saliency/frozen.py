@@ -1,7 +1,7 @@
 """What a stage leaves as it found it: which parameters, and the statistics of their modules."""
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 
 import torch
@@ -81,15 +81,32 @@ def frozen_state(network: nn.Module, *, statistics: bool = True) -> dict[str, Te
 
 
 def hold_frozen(
-    module: nn.Module,
+    network: nn.Module,
     moves: Callable[[nn.Parameter], bool] = lambda parameter: parameter.requires_grad,
-    training: bool = True,
 ) -> None:
-    """Put every submodule without a parameter that moves into evaluation mode.
+    """Put every module into training mode but those without a parameter that moves.
 
     A module without parameters, such as dropout, follows the module that holds it.
     """
-    own = list(module.parameters())
-    module.training = training and (not own or any(moves(p) for p in own))
+    moving: dict[nn.Module, bool | None] = {}
+    _find_moving(network, moves, moving)
+    _set_modes(network, moving, mode=True)
+
+
+def _find_moving(
+    module: nn.Module,
+    moves: Callable[[nn.Parameter], bool],
+    found: dict[nn.Module, bool | None],
+) -> bool | None:
+    """Whether a parameter of a module moves, for it and all modules in it; None without any."""
+    parts = [moves(parameter) for parameter in module.parameters(recurse=False)]
+    below = [_find_moving(child, moves, found) for child in module.children()]
+    known = parts + [moved for moved in below if moved is not None]
+    found[module] = any(known) if known else None
+    return found[module]
+
+
+def _set_modes(module: nn.Module, moving: Mapping[nn.Module, bool | None], *, mode: bool) -> None:
+    module.training = mode and moving[module] is not False
     for child in module.children():
-        hold_frozen(child, moves, module.training)
+        _set_modes(child, moving, mode=module.training)

@@ -185,9 +185,8 @@ class TaskModule(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Without a gradient no optimiser touches a parameter, by weight decay neither."""
         del optimizer
-        for name, parameter in self.network.named_parameters():
-            if name in self._resting:
-                parameter.grad = None
+        for name in self._resting:
+            self.network.get_parameter(name).grad = None
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last epoch's values."""

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from experiments import estimate
-from experiments.build import build_cohorts, build_network
-from experiments.estimate import StepCost, _shapes_of, estimate_lines, free_space, step_cost
+from experiments.build import build_cohorts, build_network, shapes_of
+from experiments.estimate import StepCost, estimate_lines, free_space, step_cost
 from experiments.load import CONFIGS, load_config
 from experiments.plan import check_everything
 from saliency.network import Network
@@ -45,7 +45,7 @@ def test_every_stage_that_ships_is_estimated(name: str) -> None:
     for stage in config.stages:
         model = config.models[stage.model]
         if model.built:
-            network = _shapes_of(model.model_copy(update={"pretrained": False}), 6)
+            network = shapes_of(model, 6)
             cost = step_cost(network, stage)
             assert 0 < cost.trained <= cost.weights
             assert cost.operations > cost.forward > 0

@@ -115,7 +115,7 @@ def made(boxes: list[list[float]], known: bool = True, label: float = 1.0) -> Im
     table.loc[0, cohort.pathologies[0]] = label
     states = np.full(len(table), known)
     cohort = replace(cohort, table=table, boxes=BoxTable(frame, states), gaze=None)
-    dataset = GazeDataset(cohort, SIZE, memory=0)
+    dataset = GazeDataset(cohort, SIZE)
     return ImageScorer(cohort, dataset, EvaluateConfig(grid=64), {}, 0)
 
 

@@ -15,6 +15,7 @@ from eye_gaze_data.cohort import BoxTable, Cohort, Pixels, merge
 from eye_gaze_data.config import AugmentConfig, GazeConfig, Recipe
 from eye_gaze_data.dataset import GazeDataset
 from eye_gaze_data.errors import ConfigError, DataError
+from eye_gaze_data.fitted import FittedFilms
 from eye_gaze_data.gaze import GAZE_COLUMNS, GazeTable
 from eye_gaze_data.geometry import Fit, compose, fit_frame, invert, map_points
 
@@ -196,16 +197,17 @@ def test_chosen_classes_reorder_labels_and_drop_boxes() -> None:
 
 
 def test_a_sample_depends_on_seed_epoch_row_and_repeat_alone() -> None:
-    def dataset(seed: int = 3, memory: int = 1 << 20) -> GazeDataset:
+    def dataset(seed: int = 3, fitted: FittedFilms | None = None) -> GazeDataset:
         cohort = _cohort()
         anatomy = CohortAnatomy(cohort, cohort.organs)
         gaze = GazeConfig(readers="sample")
         return GazeDataset(
-            cohort, GRID, seed, anatomy=anatomy, gaze=gaze, views=(EVERYTHING,) * 2, memory=memory
+            cohort, GRID, seed, anatomy=anatomy, gaze=gaze, views=(EVERYTHING,) * 2, fitted=fitted
         )
 
     keys = [(epoch, row) for epoch in range(3) for row in range(3)]
-    forward, backward, unkept = dataset(), dataset(), dataset(memory=0)
+    films = FittedFilms(3)
+    forward, backward, unkept = dataset(fitted=films), dataset(fitted=films), dataset()
     first = {key: forward[key] for key in keys}
     second = {key: backward[key] for key in reversed(keys)}
     third = {key: unkept[key] for key in keys[::2] + keys}
@@ -227,35 +229,28 @@ def test_without_augmentation_epochs_are_alike() -> None:
     assert _equal(dataset[0, 2][0], dataset[5, 2, 3][0])
 
 
-def test_films_are_read_once_while_there_is_memory() -> None:
-    def reads(memory: int) -> int:
-        films = _Films()
-        dataset = GazeDataset(replace(_cohort(), images=films), GRID, memory=memory)
-        for epoch in range(3):
+def test_data_sets_on_one_grid_read_a_film_once() -> None:
+    films = _Films()
+    cohort = replace(_cohort(), images=films)
+    small = (GRID[0] // 2, GRID[1] // 2)
+    for size, reads in ((GRID, 3), (GRID, 3), (small, 6), (GRID, 9)):
+        kept = GazeDataset(cohort, size, views=(None, TURNED), fitted=cohort.fitted)
+        read = GazeDataset(_cohort(), size, views=(None, TURNED))
+        for epoch in range(2):
             for row in range(3):
-                dataset[epoch, row]
-        return films.reads
-
-    one = 4 * GRID[0] * GRID[1]
-    assert reads(3 * one) == 3
-    assert reads(one) == 1 + 2 * 3
-    assert reads(0) == 9
+                for one, other in zip(kept[epoch, row], read[epoch, row], strict=True):
+                    assert _equal(one, other)
+        assert films.reads == reads
+    strided = GazeDataset(cohort, GRID, fit="strided", stride=2, fitted=cohort.fitted)
+    assert _equal(strided[0, 0][0], GazeDataset(_cohort(), GRID, fit="strided", stride=2)[0, 0][0])
 
 
-def test_films_are_not_kept_where_less_than_a_tenth_would_fit() -> None:
-    def reads(memory: int) -> int:
-        films = _Films()
-        parts = [replace(_cohort(), name=f"c{i}", images=films) for i in range(4)]
-        parts = [replace(part, patient_namespace=part.name) for part in parts]
-        dataset = GazeDataset(merge(parts), GRID, memory=memory)
-        for epoch in range(3):
-            for row in range(3):
-                dataset[epoch, row]
-        return films.reads
-
-    one = 4 * GRID[0] * GRID[1]
-    assert reads(one) == 9  # of 12 films
-    assert reads(2 * one) == 2 + 3
+def test_without_a_place_to_keep_them_films_are_read_each_time() -> None:
+    films = _Films()
+    dataset = GazeDataset(replace(_cohort(), images=films), GRID)
+    for epoch in range(3):
+        dataset[epoch, 0]
+    assert films.reads == 3
 
 
 def test_views_stand_view_after_view_and_share_their_index() -> None:
