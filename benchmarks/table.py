@@ -98,14 +98,14 @@ class Measured:
 
 
 def measure(row: Row) -> Measured:
-    """Interleave the row and its peer."""
+    """Interleave the row and its peer; who begins changes from round to round."""
     ours, theirs = [], []
     for number in range(row.thrown + row.rounds):
-        mine = row.ours()
-        other = None if row.theirs is None else row.theirs()
-        if number >= row.thrown:
-            ours.append(mine)
-            theirs += [] if other is None else [other]
+        timers = [(row.ours, ours)] + ([(row.theirs, theirs)] if row.theirs else [])
+        for timer, found in timers[:: -1 if number % 2 else 1]:
+            taken = timer()
+            if number >= row.thrown:
+                found.append(taken)
     limits = (None if limit is None else limit() for limit in (row.least, row.most))
     return Measured(row, ours, theirs, *limits)
 
