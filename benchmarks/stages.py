@@ -32,8 +32,8 @@ SMALL = {
 }
 SALIENCY = ["encoder_b.*", "decoder.*", "saliency_head.*"]
 # Four films a batch: what the full network keeps of more does not fit into small machines.
-FILMS, SIDES, BATCH = 20, (640, 512), 4
-SMALL_FILMS, SMALL_SIDES, EPOCHS = 120, (96, 96), 8
+FILMS, SIDES, BATCH = 20, (320, 256), 4
+SMALL_FILMS, SMALL_SIDES, EPOCHS = 120, (128, 128), 8
 PEER = "computed in every step"
 
 
@@ -70,8 +70,8 @@ def schedule_row(films: int, epochs: int) -> Row:
     auto, off = (config(stages, SMALL, films, mode) for mode in ("auto", "off"))
     # Counting comes first: it warms up, so that no round need be thrown away.
     allowed = counted(off) / counted(auto)
-    times = f"2 + 2 + {epochs} + {epochs} epochs"
-    what = f"staged schedule of a small network, {films} films of 96x96, {times}"
+    side, times = SMALL_SIDES[0], f"2 + 2 + {epochs} + {epochs} epochs"
+    what = f"staged schedule of a small network, {films} films of {side}x{side}, {times}"
     return Row(what, wall(partial(whole, auto)), PEER, wall(partial(whole, off)),
                "the gain that operations allow", most=lambda: allowed,
                rounds=2, thrown=0)  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
 import torch
+from threadpoolctl import threadpool_limits
 
 from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.errors import StageError
@@ -90,7 +91,8 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         folder, spec.monitor, spec.schedule, spec.stop_after, spec.tasks, fingerprint
     )
     resume = str(folder / LAST) if (folder / LAST).is_file() else None
-    with warnings.catch_warnings():
+    # A second pool of threads, which spins for a while after each density, would hold up torch's.
+    with warnings.catch_warnings(), threadpool_limits(1, "blas"):
         _quiet()
         begin = ComputeOnce(stage, cut.name, fingerprint, anatomy) if cut else None
         trainer = _trainer(stage, anatomy, checkpoint, begin, say, bar=bar)

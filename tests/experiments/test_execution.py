@@ -9,6 +9,7 @@ from typing import Any
 import jaxtyping
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import nn
 
 from diagnosis.dual_encoder import DualEncoderUNet
@@ -215,3 +216,21 @@ def test_a_plan_for_a_gpu_can_be_shown_without_one(
     said = capsys.readouterr()
     assert "decided where they run: device 'cuda' was asked for" in said.err
     assert json.loads(said.out)["execution"] is None
+
+
+def test_while_a_stage_trains_numpy_has_one_thread_and_torch_all(tmp_path: Path) -> None:
+    config = small_config(stages=[small_stage("gaze", "cooperative", "saliency", epochs=1)])
+    found: list[tuple[set[int], int]] = []
+
+    def look(_: str) -> None:
+        found.append((_blas_threads(), torch.get_num_threads()))
+
+    before = torch.get_num_threads()
+    with threadpool_limits(2, "blas"):
+        run(config, tmp_path, say=look)
+        assert found == [({1}, before)]
+        assert _blas_threads() == {2}
+
+
+def _blas_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
