@@ -5,10 +5,12 @@ Groups are never pooled. A class without a true box has no average precision: Na
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from diagnosis.metrics import (
@@ -113,12 +115,21 @@ def detection_tables(
 def read_matches(evaluate: Path, images: Sequence[str], classes: Sequence[str]) -> list[Matches]:
     """The matches of ``detections.csv``, by class, over films in the order of ``images``."""
     frame = pd.read_csv(evaluate / BOXES, dtype={"image_id": str}, keep_default_na=False)
-    frame = frame[frame["image_id"].isin(list(images))]
-    parts = dict(list(frame.groupby("image_id")))
-    films = [parts.get(name, frame.iloc[:0]) for name in images]
-    predicted = [_of_frame(film[film["score"] != ""], classes) for film in films]
-    true = [_of_frame(film[film["score"] == ""], classes) for film in films]
-    return match_boxes(predicted, true, len(classes))
+    film = pd.Index(images).get_indexer(frame["image_id"])
+    order = np.argsort(film, kind="stable")
+    frame, film = frame.iloc[order], film[order]
+    places = {name: place for place, name in enumerate(classes)}
+    labels = frame["finding"].map(places).to_numpy(np.int64)
+    scores = pd.to_numeric(frame["score"]).to_numpy(np.float64)
+    boxes = frame[list(CORNERS)].to_numpy(np.float64)
+
+    def films(own: npt.NDArray[np.bool_]) -> list[FilmBoxes]:
+        edges = np.searchsorted(film[own], np.arange(len(images) + 1))
+        parts = boxes[own], labels[own], scores[own]
+        return [FilmBoxes(*(part[begin:end] for part in parts)) for begin, end in pairwise(edges)]
+
+    predicted = ~np.isnan(scores)
+    return match_boxes(films(predicted), films(~predicted), len(classes))
 
 
 def _scores(
@@ -167,12 +178,6 @@ def _as_frame(
         )
     ]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _of_frame(frame: pd.DataFrame, classes: Sequence[str]) -> FilmBoxes:
-    labels = np.array([list(classes).index(name) for name in frame["finding"]], np.int64)
-    scores = np.array([float(score or np.nan) for score in frame["score"]], np.float64)
-    return FilmBoxes(frame[list(CORNERS)].to_numpy(np.float64), labels, scores)
 
 
 def _hash_of(images: Sequence[str], true: Sequence[FilmBoxes], classes: Sequence[str]) -> str:
