@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from diagnosis.metrics import compare_auroc
-from saliency.metrics import bootstrap_statistic, left_out_rank_auc, resampled_rank_auc
+from saliency.metrics import bootstrap_statistics, left_out_rank_auc, resampled_rank_auc
 from saliency.metrics.comparison import Comparison
 
 Numbers = npt.NDArray[np.float64]
@@ -65,26 +65,29 @@ def compare_auroc_of(
         return []
     patients = first[0]["patient_id"].to_numpy()
     swapped = _swaps(one[..., told], other[..., told], labels[:, told], patients, seed, swaps)
+    intervals = bootstrap_statistics(
+        lambda weights: _difference(
+            one[..., told], other[..., told], labels[:, told], partial(_aurocs, weights=weights)
+        ),
+        patients,
+        left_out=lambda unit, n_units: _difference(
+            one[..., told],
+            other[..., told],
+            labels[:, told],
+            partial(_left_out, unit=unit, n_units=n_units),
+        ),
+        resamples=resamples,
+        seed=seed,
+    )
     found = []
     for place, columns_of in enumerate([told, *([c] for c in told if each)]):
-        interval = bootstrap_statistic(
-            lambda weights, c=columns_of: _difference(  # type: ignore[misc]
-                one, other, labels, c, partial(_aurocs, weights=weights)
-            ),
-            patients,
-            left_out=lambda unit, n_units, c=columns_of: _difference(  # type: ignore[misc]
-                one, other, labels, c, partial(_left_out, unit=unit, n_units=n_units)
-            ),
-            resamples=resamples,
-            seed=seed,
-        )
         p_value = math.nan if swapped is None else swapped[place]
         if place and len(one) == len(other) == 1:
             c = columns_of[0]
             p_value = compare_auroc(one[0, :, c], other[0, :, c], labels[:, c], patients).p_value
         name = f"AUROC {findings[columns_of[0]]}" if place else MACRO
         unknown = int(np.isnan(labels[:, columns_of]).all(1).sum())
-        found.append(Comparison(interval, p_value, False, unknown, metric=name))
+        found.append(Comparison(intervals[place], p_value, False, unknown, metric=name))
     return found
 
 
@@ -92,15 +95,19 @@ def _difference(
     one: Numbers,
     other: Numbers,
     labels: Numbers,
-    columns: Sequence[int],
     aurocs: Callable[[Numbers, Numbers], Numbers],
 ) -> Numbers:
-    """Mean over seeds and findings of one side minus the other's, for each resample."""
-    sides = []
-    for side in (one, other):
-        values = [aurocs(run[:, c], labels[:, c]) for run in side for c in columns]
-        sides.append(np.mean(values, axis=0))
-    return np.asarray(sides[0] - sides[1], np.float64)
+    """One side minus the other, a mean over seeds: of the mean over findings, and of each.
+
+    Returns:
+        (resamples, 1 + findings).
+    """
+    columns = range(labels.shape[1])
+    sides = [
+        np.mean([[aurocs(run[:, c], labels[:, c]) for c in columns] for run in side], axis=0)
+        for side in (one, other)
+    ]
+    return np.column_stack([sides[0].mean(0) - sides[1].mean(0), (sides[0] - sides[1]).T])
 
 
 def _aurocs(scores: Numbers, labels: Numbers, weights: Numbers) -> Numbers:

@@ -16,19 +16,21 @@ import pandas as pd
 from diagnosis.metrics import (
     FilmBoxes,
     Matches,
+    average_precisions,
     match_boxes,
-    mean_average_precision,
+    mean_over_classes,
 )
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.files import write_text
 from eye_gaze_data.geometry import invert, map_boxes
-from saliency.metrics import bootstrap_statistic
+from saliency.metrics import bootstrap_statistics
 
 from .config import EvaluateConfig
 from .finished import FinishedStage
 from .predictions import StoredPredictions
 from .predictor import Prediction
 
+Numbers = npt.NDArray[np.float64]
 # Name of each metric, and which IoU thresholds it is the mean over.
 THRESHOLDS = {"map": slice(None), "ap50": slice(0, 1)}
 BOXES = "detections.csv"
@@ -139,22 +141,26 @@ def _scores(
     settings: EvaluateConfig,
     seed: int,
 ) -> dict[str, Any]:
-    def interval(parts: list[Matches], thresholds: slice) -> dict[str, float]:
-        one = bootstrap_statistic(
-            lambda weights: mean_average_precision(parts, weights, thresholds),
-            patients,
-            resamples=settings.resamples,
-            seed=seed,
-        )
-        return {"value": one.value, "low": one.low, "high": one.high}
+    def precisions(weights: Numbers) -> Numbers:
+        """(r, metrics x (classes + 1)) of each class, and the mean over them."""
+        columns = []
+        for levels in THRESHOLDS.values():
+            each = [average_precisions(part, weights, levels) for part in matches]
+            columns += [*each, mean_over_classes(each)]
+        return np.stack(columns, 1)
 
-    each: dict[str, dict[str, Any]] = {
-        name: {metric: interval([part], levels) for metric, levels in THRESHOLDS.items()}
-        | {"n_boxes": int(part.true.sum()), "n_images": int((part.true > 0).sum())}
-        for name, part in zip(classes, matches, strict=True)
-    }
+    intervals = iter(
+        bootstrap_statistics(precisions, patients, resamples=settings.resamples, seed=seed)
+    )
+    each: dict[str, dict[str, Any]] = {name: {} for name in classes}
+    whole: dict[str, Any] = {}
+    for metric in THRESHOLDS:
+        for entry in (*each.values(), whole):
+            one = next(intervals)
+            entry[metric] = {"value": one.value, "low": one.low, "high": one.high}
     boxes = [int(part.true.sum()) for part in matches]
-    whole = {metric: interval(matches, levels) for metric, levels in THRESHOLDS.items()}
+    for entry, part, number in zip(each.values(), matches, boxes, strict=True):
+        entry |= {"n_boxes": number, "n_images": int((part.true > 0).sum())}
     return {
         "n_boxes": sum(boxes),
         "n_classes": sum(number > 0 for number in boxes),

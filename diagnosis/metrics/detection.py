@@ -211,8 +211,13 @@ def mean_average_precision(
     thresholds: slice = slice(None),
 ) -> Float64[np.ndarray, " r"]:
     """The mean over the classes that have a true box; NaN where none has."""
-    each = np.array([average_precisions(part, weights, thresholds) for part in matches])
-    known = ~np.isnan(each)
+    return mean_over_classes([average_precisions(part, weights, thresholds) for part in matches])
+
+
+def mean_over_classes(each: Sequence[Float64[np.ndarray, " r"]]) -> Float64[np.ndarray, " r"]:
+    """The mean of the classes' average precisions; NaN is left out, and where all are."""
+    values = np.array(each)
+    known = ~np.isnan(values)
     count = known.sum(0)
-    total = np.where(known, each, 0).sum(0)
+    total = np.where(known, values, 0).sum(0)
     return np.asarray(np.divide(total, count, np.full(len(count), np.nan), where=count > 0))

@@ -28,7 +28,8 @@ from eye_gaze_data.errors import DataError
 
 Numbers = npt.NDArray[np.float64]
 
-# Statistic of (r, n) weights, r values. A statistic is the same function for data and resamples.
+# Statistic of (r, n) weights, r values, or (r, k) of k statistics. It is the same function for data
+# and resamples.
 Statistic = Callable[[Numbers], Numbers]
 # The statistic without each patient, of the number of each row's patient and of how many there are.
 LeftOut = Callable[[npt.NDArray[np.int64], int], Numbers]
@@ -108,7 +109,7 @@ def bootstrap_mean(
     def left_out(which: int) -> Numbers:
         return _ratio(*(table.sum() - table.sum(1 - which) for table in (sums, sizes)))
 
-    return _interval(mean, left_out, units, resamples, seed, level, width=0)
+    return _intervals(mean, left_out, units, resamples, seed, level, width=0)[0]
 
 
 def bootstrap_statistic(
@@ -138,6 +139,38 @@ def bootstrap_statistic(
     Raises:
         DataError: if there are no resamples or the level is not a share.
     """
+    return bootstrap_statistics(
+        statistic,
+        patients,
+        readers=readers,
+        left_out=left_out,
+        resamples=resamples,
+        seed=seed,
+        level=level,
+    )[0]
+
+
+def bootstrap_statistics(
+    statistic: Statistic,
+    patients: Patients,
+    *,
+    readers: Names | None = None,
+    left_out: LeftOut | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> list[Interval]:
+    """The intervals of k statistics of the same rows, from the same draws.
+
+    Args:
+        statistic: as for ``bootstrap_statistic``, but maps to (r, k); there must be rows.
+        patients: as there, like all that follow.
+        readers: likewise.
+        left_out: gives (patients, k).
+        resamples: likewise.
+        seed: likewise.
+        level: likewise.
+    """
     _check(np.zeros(len(patients)), patients, readers, resamples, level)
     units = _Units.of(patients, readers, np.ones(len(patients), bool))
 
@@ -150,7 +183,7 @@ def bootstrap_statistic(
             return left_out(units.patient, units.n_patients)
         return _each(of_rows, _all_but_one(units, which, len(patients), seed))
 
-    return _interval(of_rows, without, units, resamples, seed, level, width=len(patients))
+    return _intervals(of_rows, without, units, resamples, seed, level, width=len(patients))
 
 
 @dataclass(frozen=True)
@@ -182,7 +215,7 @@ def _numbered(names: Names, known: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[n
     return number.astype(np.int64), len(different)
 
 
-def _interval(
+def _intervals(
     statistic: Callable[[Numbers, Numbers], Numbers],
     left_out: Callable[[int], Numbers],
     units: _Units,
@@ -190,21 +223,29 @@ def _interval(
     seed: int,
     level: float,
     width: int,
-) -> Interval:
+) -> list[Interval]:
+    """One for each column of the statistic, or one of a statistic without columns."""
     n, n_patients, n_readers = len(units.patient), units.n_patients, units.n_readers
-    nobody = np.full(1, np.nan)
     ones = np.ones((1, n_patients)), np.ones((1, units.width))
-    value = float((statistic(*ones) if n else nobody)[0])
-    low = high = float("nan")
-    found: Numbers = np.zeros(0)
+    values = (statistic(*ones) if n else np.full(1, np.nan)).reshape(-1)
+    found = np.zeros((0, len(values)))
+    influences: list[Numbers] = []
     if n_patients > 1:
-        found = _each(statistic, _draws(units, resamples, seed, width))
-        found = found[~np.isnan(found)]
-    if len(found) and not np.isnan(value):
-        influences = [left_out(which) for which in range(1 + (n_readers > 0))]
-        low, high = bca_bounds(value, found, influences, level)
+        found = _each(statistic, _draws(units, resamples, seed, width)).reshape(-1, len(values))
+        if not np.isnan(values).all():
+            influences = [left_out(which) for which in range(1 + (n_readers > 0))]
     method = f"{METHOD} and readers" if n_readers else METHOD
-    return Interval(value, low, high, n, n_patients, level, len(found), method, n_readers)
+    intervals = []
+    for column, value in enumerate(values.tolist()):
+        low = high = float("nan")
+        resampled = found[:, column]
+        resampled = resampled[~np.isnan(resampled)]
+        if len(resampled) and value == value:
+            own = [one.reshape(-1, len(values))[:, column] for one in influences]
+            low, high = bca_bounds(value, resampled, own, level)
+        counts = n, n_patients, level, len(resampled), method, n_readers
+        intervals.append(Interval(value, low, high, *counts))
+    return intervals
 
 
 def bca_bounds(

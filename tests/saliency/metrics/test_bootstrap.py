@@ -15,6 +15,7 @@ from saliency.metrics import bootstrap as module
 from saliency.metrics import (
     bootstrap_mean,
     bootstrap_statistic,
+    bootstrap_statistics,
     left_out_rank_auc,
     resampled_rank_auc,
 )
@@ -339,6 +340,30 @@ def test_of_many_patients_random_groups_are_left_out(monkeypatch: pytest.MonkeyP
     assert bootstrap_statistic(mean, patients, resamples=300, seed=8).low == pytest.approx(
         exact.low, abs=1e-12
     )
+
+
+def test_several_statistics_share_the_draws() -> None:
+    values = np.random.default_rng(9).normal(size=(30, 2))
+    patients = [f"p{row // 2}" for row in range(30)]
+
+    def means(weights: np.ndarray) -> np.ndarray:
+        found = weights @ values / weights.sum(1)[:, None]
+        # The third is known of some resamples, the fourth of none.
+        some = np.where(weights[:, 0] > 0, weights[:, 0], np.nan)
+        return np.column_stack([found, some, np.full(len(weights), np.nan)])
+
+    def without(unit: np.ndarray, n_units: int) -> np.ndarray:
+        return means(np.array([unit != one for one in range(n_units)], np.float64))
+
+    for left_out in (None, without):
+        found = bootstrap_statistics(means, patients, left_out=left_out, resamples=150, seed=2)
+        for column, one in enumerate(found):
+            alone = bootstrap_statistic(
+                lambda weights, c=column: means(weights)[:, c],  # type: ignore[misc]
+                patients, resamples=150, seed=2,
+            )  # fmt: skip
+            assert one == alone or (column == 3 and math.isnan(one.low) and one.resamples == 0)
+        assert 0 < found[2].resamples < 150
 
 
 def test_groups_hardly_move_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
