@@ -138,14 +138,15 @@ def _swaps(
     if one.shape != other.shape:
         return None
     names, owner = np.unique(patients.astype(str), return_inverse=True)
-    gains = np.stack([np.bincount(owner, gain) for gain in _gains(one, other, labels).T], 1)
+    each = [np.bincount(owner, gain) for gain in _gains(one, other, labels).T]
+    gains = np.stack(each, 1).astype(np.float64)
     generator = np.random.default_rng([seed, 5])
     observed = _gaps(np.ones((1, len(names))), gains)[0]
     extreme = np.ones(len(observed))
     block = max(1, _BLOCK_ELEMENTS // len(names))
     for begin in range(0, swaps, block):
         swapped = generator.integers(2, size=(min(block, swaps - begin), len(names)))
-        extreme += (_gaps(1.0 - 2.0 * swapped, gains) >= observed - 1e-12).sum(0)
+        extreme += (_gaps(np.where(swapped, -1.0, 1.0), gains) >= observed - 1e-12).sum(0)
     return [float(p) for p in extreme / (1 + swaps)]
 
 
@@ -157,7 +158,7 @@ def _gaps(signs: Numbers, gains: Numbers) -> Numbers:
         gains: (patients, findings) of the patients.
     """
     gaps = signs @ gains
-    return np.abs(np.column_stack([gaps.mean(1), gaps]))
+    return np.asarray(np.abs(np.column_stack([gaps.mean(1), gaps])), np.float64)
 
 
 def _gains(one: Numbers, other: Numbers, labels: Numbers) -> Numbers:

@@ -117,18 +117,18 @@ def detection_tables(
 def read_matches(evaluate: Path, images: Sequence[str], classes: Sequence[str]) -> list[Matches]:
     """The matches of ``detections.csv``, by class, over films in the order of ``images``."""
     frame = pd.read_csv(evaluate / BOXES, dtype={"image_id": str}, keep_default_na=False)
-    film = pd.Index(images).get_indexer(frame["image_id"])
+    film = pd.Index(images).get_indexer(pd.Index(frame["image_id"]))
     order = np.argsort(film, kind="stable")
     frame, film = frame.iloc[order], film[order]
     places = {name: place for place, name in enumerate(classes)}
-    labels = frame["finding"].map(places).to_numpy(np.int64)
+    labels = np.asarray(frame["finding"].map(places), np.int64)
     scores = pd.to_numeric(frame["score"]).to_numpy(np.float64)
     boxes = frame[list(CORNERS)].to_numpy(np.float64)
 
     def films(own: npt.NDArray[np.bool_]) -> list[FilmBoxes]:
         edges = np.searchsorted(film[own], np.arange(len(images) + 1))
-        parts = boxes[own], labels[own], scores[own]
-        return [FilmBoxes(*(part[begin:end] for part in parts)) for begin, end in pairwise(edges)]
+        at, kinds, levels = boxes[own], labels[own], scores[own]
+        return [FilmBoxes(at[i:j], kinds[i:j], levels[i:j]) for i, j in pairwise(edges)]
 
     predicted = ~np.isnan(scores)
     return match_boxes(films(predicted), films(~predicted), len(classes))

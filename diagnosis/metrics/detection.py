@@ -175,7 +175,7 @@ def _needed(totals: Float64[np.ndarray, " r"]) -> Float64[np.ndarray, "r 101"]:
     needed = np.floor(RECALLS * totals[:, None])
     for _ in range(2):  # The product may be rounded to a whole number from above.
         needed += needed / totals[:, None] < RECALLS
-    return needed
+    return np.asarray(needed, np.float64)
 
 
 def _heights(

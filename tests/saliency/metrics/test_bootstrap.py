@@ -320,7 +320,7 @@ def test_of_many_patients_random_groups_are_left_out(monkeypatch: pytest.MonkeyP
     values, patients = rng.gamma(0.5, size=70), [f"p{row % 23:02d}" for row in range(70)]
 
     def mean(weights: np.ndarray) -> np.ndarray:
-        return weights @ values / weights.sum(1)
+        return np.asarray(weights @ values / weights.sum(1))
 
     exact = bootstrap_statistic(mean, patients, resamples=300, seed=8)
     monkeypatch.setattr(module, "_GROUPS", 5)
@@ -371,7 +371,7 @@ def test_groups_hardly_move_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     patients = [f"p{row:04d}" for row in range(3000)]
 
     def mean(weights: np.ndarray) -> np.ndarray:
-        return weights @ values / weights.sum(1)
+        return np.asarray(weights @ values / weights.sum(1))
 
     grouped = bootstrap_statistic(mean, patients)
     monkeypatch.setattr(module, "_GROUPS", 3000)
