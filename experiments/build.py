@@ -1,6 +1,6 @@
 """From a config to the things it names: the merged cohort, networks, task modules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -65,8 +65,19 @@ def build_cohorts(config: RunConfig) -> Cohort:
     Raises:
         DataError: if a patient stands in two splits, or a file or a row is not as declared.
     """
-    parts = [build_cohort(cohort, name) for name, cohort in config.cohorts.items()]
-    parts = [_split_by_image(p) if p.name in config.legacy_split else p for p in parts]
+    return join_cohorts(
+        config, [build_cohort(cohort, name) for name, cohort in config.cohorts.items()]
+    )
+
+
+def join_cohorts(config: RunConfig, cohorts: Sequence[Cohort]) -> Cohort:
+    """``build_cohorts`` of cohorts that were built already.
+
+    Args:
+        config: of the run.
+        cohorts: all of its cohorts, in its order.
+    """
+    parts = [_split_by_image(p) if p.name in config.legacy_split else p for p in cohorts]
     for part in parts:
         check_splits(part)
     merged = merge(parts, config.classes)

@@ -10,12 +10,12 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from diagnosis.metrics import compare_auroc
-from saliency.metrics import bootstrap_statistic, left_out_rank_auc, resampled_rank_auc
+from saliency.metrics import bootstrap_statistics, left_out_rank_auc, resampled_rank_auc
 from saliency.metrics.comparison import Comparison
 
 Numbers = npt.NDArray[np.float64]
 MACRO = "mean AUROC"
-# Patterns for the permutation test; each ranks all images anew, so fewer than of sign flips.
+# Patterns for the permutation test.
 SWAPS = 1000
 _BLOCK_ELEMENTS = 1_000_000
 
@@ -65,26 +65,29 @@ def compare_auroc_of(
         return []
     patients = first[0]["patient_id"].to_numpy()
     swapped = _swaps(one[..., told], other[..., told], labels[:, told], patients, seed, swaps)
+    intervals = bootstrap_statistics(
+        lambda weights: _difference(
+            one[..., told], other[..., told], labels[:, told], partial(_aurocs, weights=weights)
+        ),
+        patients,
+        left_out=lambda unit, n_units: _difference(
+            one[..., told],
+            other[..., told],
+            labels[:, told],
+            partial(_left_out, unit=unit, n_units=n_units),
+        ),
+        resamples=resamples,
+        seed=seed,
+    )
     found = []
     for place, columns_of in enumerate([told, *([c] for c in told if each)]):
-        interval = bootstrap_statistic(
-            lambda weights, c=columns_of: _difference(  # type: ignore[misc]
-                one, other, labels, c, partial(_aurocs, weights=weights)
-            ),
-            patients,
-            left_out=lambda unit, n_units, c=columns_of: _difference(  # type: ignore[misc]
-                one, other, labels, c, partial(_left_out, unit=unit, n_units=n_units)
-            ),
-            resamples=resamples,
-            seed=seed,
-        )
         p_value = math.nan if swapped is None else swapped[place]
         if place and len(one) == len(other) == 1:
             c = columns_of[0]
             p_value = compare_auroc(one[0, :, c], other[0, :, c], labels[:, c], patients).p_value
         name = f"AUROC {findings[columns_of[0]]}" if place else MACRO
         unknown = int(np.isnan(labels[:, columns_of]).all(1).sum())
-        found.append(Comparison(interval, p_value, False, unknown, metric=name))
+        found.append(Comparison(intervals[place], p_value, False, unknown, metric=name))
     return found
 
 
@@ -92,20 +95,25 @@ def _difference(
     one: Numbers,
     other: Numbers,
     labels: Numbers,
-    columns: Sequence[int],
     aurocs: Callable[[Numbers, Numbers], Numbers],
 ) -> Numbers:
-    """Mean over seeds and findings of one side minus the other's, for each resample."""
-    sides = []
-    for side in (one, other):
-        values = [aurocs(run[:, c], labels[:, c]) for run in side for c in columns]
-        sides.append(np.mean(values, axis=0))
-    return np.asarray(sides[0] - sides[1], np.float64)
+    """One side minus the other, a mean over seeds: of the mean over findings, and of each.
+
+    Returns:
+        (resamples, 1 + findings).
+    """
+    columns = range(labels.shape[1])
+    sides = [
+        np.mean([[aurocs(run[:, c], labels[:, c]) for c in columns] for run in side], axis=0)
+        for side in (one, other)
+    ]
+    return np.column_stack([sides[0].mean(0) - sides[1].mean(0), (sides[0] - sides[1]).T])
 
 
 def _aurocs(scores: Numbers, labels: Numbers, weights: Numbers) -> Numbers:
-    known = ~np.isnan(labels)
-    return resampled_rank_auc(scores[known], labels[known] == 1, weights[:, known])
+    known = np.flatnonzero(~np.isnan(labels))
+    own = weights if len(known) == len(labels) else weights.take(known, axis=1)
+    return resampled_rank_auc(scores[known], labels[known] == 1, own)
 
 
 def _left_out(
@@ -130,45 +138,64 @@ def _swaps(
     if one.shape != other.shape:
         return None
     names, owner = np.unique(patients.astype(str), return_inverse=True)
+    each = [np.bincount(owner, gain) for gain in _gains(one, other, labels).T]
+    gains = np.stack(each, 1).astype(np.float64)
     generator = np.random.default_rng([seed, 5])
-    unswapped = np.zeros((1, len(owner)), bool)
-    observed = np.abs(_differences(one, other, labels, unswapped)[0])
+    observed = _gaps(np.ones((1, len(names))), gains)[0]
     extreme = np.ones(len(observed))
-    block = max(1, _BLOCK_ELEMENTS // len(owner))
+    block = max(1, _BLOCK_ELEMENTS // len(names))
     for begin in range(0, swaps, block):
-        patterns = [
-            generator.integers(2, size=len(names))[owner].astype(bool)
-            for _ in range(min(block, swaps - begin))
-        ]
-        gaps = np.abs(_differences(one, other, labels, np.stack(patterns)))
-        extreme += (gaps >= observed - 1e-12).sum(0)
+        swapped = generator.integers(2, size=(min(block, swaps - begin), len(names)))
+        extreme += (_gaps(np.where(swapped, -1.0, 1.0), gains) >= observed - 1e-12).sum(0)
     return [float(p) for p in extreme / (1 + swaps)]
 
 
-def _differences(
-    one: Numbers, other: Numbers, labels: Numbers, swapped: npt.NDArray[np.bool_]
-) -> Numbers:
-    """For each pattern (patterns, images): the difference of the mean over findings, of each."""
-    gaps = []
+def _gaps(signs: Numbers, gains: Numbers) -> Numbers:
+    """Sizes of the differences in the mean over findings, and of each, for each pattern of signs.
+
+    Args:
+        signs: (patterns, patients) -1 where the patient swaps sides, else 1.
+        gains: (patients, findings) of the patients.
+    """
+    gaps = signs @ gains
+    return np.asarray(np.abs(np.column_stack([gaps.mean(1), gaps])), np.float64)
+
+
+def _gains(one: Numbers, other: Numbers, labels: Numbers) -> Numbers:
+    r"""What each image adds to the difference of AUROCs, and takes from it if it swaps sides.
+
+    A side wins a pair of a positive and a negative by :math:`\psi`, one, a half or nothing. Pool
+    the scores of both sides, and let w be 1 for those of the first side and 0 for the others. The
+    first side wins :math:`\sum w_i w_j \psi_{ij}` and the second
+    :math:`\sum (1 - w_i)(1 - w_j) \psi_{ij}`. In their difference,
+    :math:`\sum (w_i + w_j - 1) \psi_{ij}`, no products are left: each score counts for itself, by
+    the pairs that it wins, or loses, against all scores of the other label on both sides. So one
+    ranking serves all patterns.
+
+    Args:
+        one: (seeds, images, findings) scores.
+        other: likewise.
+        labels: (images, findings) 1, 0 or NaN.
+
+    Returns:
+        (images, findings) that sum to the difference, the mean over seeds; 0 where not stated.
+    """
+    gains = np.zeros(labels.shape)
     for c in range(labels.shape[1]):
         known = ~np.isnan(labels[:, c])
-        positive, swap = labels[known, c] == 1, swapped[:, known]
-        sides = zip(one[:, known, c], other[:, known, c], strict=True)
-        gaps.append(
-            np.mean(
-                [
-                    _rank_auc(np.where(swap, b, a), positive)
-                    - _rank_auc(np.where(swap, a, b), positive)
-                    for a, b in sides
-                ],
-                axis=0,
-            )
-        )
-    return np.column_stack([np.mean(gaps, axis=0), *gaps])
+        positive = labels[known, c] == 1
+        # Every score is there twice, once a side; half for the mean of staying and swapping.
+        scale = 2 * positive.sum() * (~positive).sum() * len(one)
+        for a, b in zip(one[:, known, c], other[:, known, c], strict=True):
+            won = _won(np.concatenate([a, b]), np.tile(positive, 2))
+            gains[known, c] += (won[: len(a)] - won[len(a) :]) / scale
+    return gains
 
 
-def _rank_auc(scores: Numbers, positive: npt.NDArray[np.bool_]) -> Numbers:
-    """AUROC of each row of scores (rows, images); ties count half."""
-    n_positive = int(positive.sum())
-    sums = rankdata(scores, axis=1)[:, positive].sum(1) - n_positive * (n_positive + 1) / 2
-    return np.asarray(sums / (n_positive * (len(positive) - n_positive)), np.float64)
+def _won(scores: Numbers, positive: npt.NDArray[np.bool_]) -> Numbers:
+    """For each score: pairs with the other label in which the positive is higher; ties half."""
+    ranks, won = rankdata(scores), np.empty(len(scores))
+    won[positive] = ranks[positive] - rankdata(scores[positive])
+    lower = ranks[~positive] - rankdata(scores[~positive])
+    won[~positive] = positive.sum() - lower
+    return won

@@ -5,28 +5,32 @@ Groups are never pooled. A class without a true box has no average precision: Na
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from diagnosis.metrics import (
     FilmBoxes,
     Matches,
+    average_precisions,
     match_boxes,
-    mean_average_precision,
+    mean_over_classes,
 )
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.files import write_text
 from eye_gaze_data.geometry import invert, map_boxes
-from saliency.metrics import bootstrap_statistic
+from saliency.metrics import bootstrap_statistics
 
 from .config import EvaluateConfig
 from .finished import FinishedStage
 from .predictions import StoredPredictions
 from .predictor import Prediction
 
+Numbers = npt.NDArray[np.float64]
 # Name of each metric, and which IoU thresholds it is the mean over.
 THRESHOLDS = {"map": slice(None), "ap50": slice(0, 1)}
 BOXES = "detections.csv"
@@ -113,12 +117,21 @@ def detection_tables(
 def read_matches(evaluate: Path, images: Sequence[str], classes: Sequence[str]) -> list[Matches]:
     """The matches of ``detections.csv``, by class, over films in the order of ``images``."""
     frame = pd.read_csv(evaluate / BOXES, dtype={"image_id": str}, keep_default_na=False)
-    frame = frame[frame["image_id"].isin(list(images))]
-    parts = dict(list(frame.groupby("image_id")))
-    films = [parts.get(name, frame.iloc[:0]) for name in images]
-    predicted = [_of_frame(film[film["score"] != ""], classes) for film in films]
-    true = [_of_frame(film[film["score"] == ""], classes) for film in films]
-    return match_boxes(predicted, true, len(classes))
+    film = pd.Index(images).get_indexer(pd.Index(frame["image_id"]))
+    order = np.argsort(film, kind="stable")
+    frame, film = frame.iloc[order], film[order]
+    places = {name: place for place, name in enumerate(classes)}
+    labels = np.asarray(frame["finding"].map(places), np.int64)
+    scores = pd.to_numeric(frame["score"]).to_numpy(np.float64)
+    boxes = frame[list(CORNERS)].to_numpy(np.float64)
+
+    def films(own: npt.NDArray[np.bool_]) -> list[FilmBoxes]:
+        edges = np.searchsorted(film[own], np.arange(len(images) + 1))
+        at, kinds, levels = boxes[own], labels[own], scores[own]
+        return [FilmBoxes(at[i:j], kinds[i:j], levels[i:j]) for i, j in pairwise(edges)]
+
+    predicted = ~np.isnan(scores)
+    return match_boxes(films(predicted), films(~predicted), len(classes))
 
 
 def _scores(
@@ -128,22 +141,26 @@ def _scores(
     settings: EvaluateConfig,
     seed: int,
 ) -> dict[str, Any]:
-    def interval(parts: list[Matches], thresholds: slice) -> dict[str, float]:
-        one = bootstrap_statistic(
-            lambda weights: mean_average_precision(parts, weights, thresholds),
-            patients,
-            resamples=settings.resamples,
-            seed=seed,
-        )
-        return {"value": one.value, "low": one.low, "high": one.high}
+    def precisions(weights: Numbers) -> Numbers:
+        """(r, metrics x (classes + 1)) of each class, and the mean over them."""
+        columns = []
+        for levels in THRESHOLDS.values():
+            each = [average_precisions(part, weights, levels) for part in matches]
+            columns += [*each, mean_over_classes(each)]
+        return np.stack(columns, 1)
 
-    each: dict[str, dict[str, Any]] = {
-        name: {metric: interval([part], levels) for metric, levels in THRESHOLDS.items()}
-        | {"n_boxes": int(part.true.sum()), "n_images": int((part.true > 0).sum())}
-        for name, part in zip(classes, matches, strict=True)
-    }
+    intervals = iter(
+        bootstrap_statistics(precisions, patients, resamples=settings.resamples, seed=seed)
+    )
+    each: dict[str, dict[str, Any]] = {name: {} for name in classes}
+    whole: dict[str, Any] = {}
+    for metric in THRESHOLDS:
+        for entry in (*each.values(), whole):
+            one = next(intervals)
+            entry[metric] = {"value": one.value, "low": one.low, "high": one.high}
     boxes = [int(part.true.sum()) for part in matches]
-    whole = {metric: interval(matches, levels) for metric, levels in THRESHOLDS.items()}
+    for entry, part, number in zip(each.values(), matches, boxes, strict=True):
+        entry |= {"n_boxes": number, "n_images": int((part.true > 0).sum())}
     return {
         "n_boxes": sum(boxes),
         "n_classes": sum(number > 0 for number in boxes),
@@ -167,12 +184,6 @@ def _as_frame(
         )
     ]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _of_frame(frame: pd.DataFrame, classes: Sequence[str]) -> FilmBoxes:
-    labels = np.array([list(classes).index(name) for name in frame["finding"]], np.int64)
-    scores = np.array([float(score or np.nan) for score in frame["score"]], np.float64)
-    return FilmBoxes(frame[list(CORNERS)].to_numpy(np.float64), labels, scores)
 
 
 def _hash_of(images: Sequence[str], true: Sequence[FilmBoxes], classes: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from eye_gaze_data.files import write_atomic
 from eye_gaze_data.store.shrink import to_levels
 from eye_gaze_data.twins import content_hash, look_hash
 
-from .build import build_cohort, build_cohorts
+from .build import build_cohort, join_cohorts
 from .config import RunConfig
 
 
@@ -35,8 +35,8 @@ def check_data(
         DataError: at the first file, row or patient that is not as it should be, and if the same
             film stands in two splits.
     """
-    merged = build_cohorts(config)
     cohorts = {name: build_cohort(part, name) for name, part in config.cohorts.items()}
+    merged = join_cohorts(config, list(cohorts.values()))
     facts: dict[str, dict[str, Any]] = {name: cohort_facts(c) for name, c in cohorts.items()}
     hashes = [hashed for cohort in cohorts.values() for hashed in film_hashes(cohort, step)]
     contents, looks = zip(*hashes, strict=True)

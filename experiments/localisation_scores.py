@@ -17,6 +17,7 @@ from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.density import Map
 from eye_gaze_data.geometry import map_boxes
 from saliency.metrics import bootstrap_statistic
+from saliency.metrics.bootstrap import LeftOut
 
 from .image_scores import Grid, ImageScorer
 from .metric_names import LOCATED
@@ -143,7 +144,7 @@ def _scores(boxed: pd.DataFrame, prefix: str, finding: str, draws: Draws) -> dic
     bounds = bootstrap_statistic(
         _lift_of(inside[known], area[known]),
         np.asarray(patients, object)[known],
-        readers=None,
+        left_out=_lift_without(inside[known], area[known]),
         resamples=draws["resamples"],
         seed=draws["seed"],
     )
@@ -161,10 +162,19 @@ def _column(part: pd.DataFrame, name: str) -> Numbers:
 
 
 def _lift_of(inside: Numbers, area: Numbers) -> Callable[[Numbers], Numbers]:
-    def ratio(weights: Numbers) -> Numbers:
-        total: Numbers = weights @ area
-        empty = np.full(len(total), np.nan)
-        found: Numbers = np.divide(weights @ inside, total, empty, where=total > 0)
-        return found
+    return lambda weights: _ratio(weights @ inside, weights @ area)
 
-    return ratio
+
+def _lift_without(inside: Numbers, area: Numbers) -> LeftOut:
+    """The lift without each patient: what is theirs is taken from both sums."""
+
+    def left_out(unit: npt.NDArray[np.int64], n_units: int) -> Numbers:
+        sums = (each.sum() - np.bincount(unit, each, n_units) for each in (inside, area))
+        return _ratio(*sums)
+
+    return left_out
+
+
+def _ratio(total: Numbers, chance: Numbers) -> Numbers:
+    found: Numbers = np.divide(total, chance, np.full(len(chance), np.nan), where=chance > 0)
+    return found

@@ -7,6 +7,7 @@ from .detection import (
     average_precisions,
     match_boxes,
     mean_average_precision,
+    mean_over_classes,
     overlaps,
     side_by_side,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "mass_inside",
     "match_boxes",
     "mean_average_precision",
+    "mean_over_classes",
     "operate",
     "overlaps",
     "pointing_game",

@@ -7,10 +7,12 @@ scores keep the films' order, which COCO leaves to chance.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float64
+from scipy.sparse import csr_array
 
 Numbers = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -49,6 +51,19 @@ class Matches:
     hits: Bools
     true: Numbers
     scores: Numbers
+
+    @cached_property
+    def marks(self) -> npt.NDArray[np.int64]:
+        """(m,) places of those that are right at any threshold; precision peaks only there."""
+        return np.flatnonzero(self.hits.any(0))
+
+    @cached_property
+    def steps(self) -> csr_array:
+        """(m, films) boxes of each film after the mark before, up to this mark."""
+        n = self.marks[-1] + 1 if len(self.marks) else 0
+        mark = np.searchsorted(self.marks, np.arange(n))
+        shape = len(self.marks), len(self.true)
+        return csr_array((np.ones(n), (mark, self.films[:n])), shape)
 
 
 def match_boxes(
@@ -140,37 +155,54 @@ def average_precisions(
     Returns:
         NaN where no film that counts has a true box.
     """
-    hits, totals = matches.hits[thresholds], weights @ matches.true
+    hits, totals = matches.hits[thresholds][:, matches.marks], weights @ matches.true
     values = np.full(len(weights), np.nan)
     known = np.flatnonzero(totals > 0)
-    block = max(1, _BLOCK_ELEMENTS // max(1, hits.size))
+    block = max(1, _BLOCK_ELEMENTS // max(1, len(matches.marks)))
     for start in range(0, len(known), block):
         part = known[start : start + block]
-        values[part] = _interpolated(hits, weights[part][:, matches.films], totals[part])
+        own = weights[part]
+        drawn = np.cumsum((matches.steps @ own.T).T, 1)
+        counts = own.take(matches.films[matches.marks], 1)
+        needed = _needed(totals[part])
+        heights = [_heights(counts[:, hit], drawn[:, hit], needed) for hit in hits]
+        values[part] = np.stack(heights, 1).reshape(len(part), -1).mean(1)
     return values
 
 
-def _interpolated(
-    hits: Bools, counts: Float64[np.ndarray, "r n"], totals: Float64[np.ndarray, " r"]
-) -> Float64[np.ndarray, " r"]:
-    """Mean over thresholds and 101 recalls of the highest precision at or beyond each recall."""
-    (levels, n), r = hits.shape, len(counts)
+def _needed(totals: Float64[np.ndarray, " r"]) -> Float64[np.ndarray, "r 101"]:
+    """The least number of right boxes whose share of the true ones is each recall or more."""
+    needed = np.floor(RECALLS * totals[:, None])
+    for _ in range(2):  # The product may be rounded to a whole number from above.
+        needed += needed / totals[:, None] < RECALLS
+    return np.asarray(needed, np.float64)
+
+
+def _heights(
+    counts: Float64[np.ndarray, "r n"],
+    drawn: Float64[np.ndarray, "r n"],
+    needed: Float64[np.ndarray, "r 101"],
+) -> Float64[np.ndarray, "r 101"]:
+    """The highest precision at or beyond each recall.
+
+    Args:
+        counts: how often each right box counts, the highest score first.
+        drawn: how many boxes count down to it.
+        needed: right boxes that a recall asks for.
+    """
+    r, n = counts.shape
     if not n:
-        return np.zeros(r)
-    right = np.cumsum(hits[None] * counts[:, None], 2)
-    drawn = np.broadcast_to(np.cumsum(counts, 1)[:, None], right.shape)
+        return np.zeros(needed.shape)
+    right = np.cumsum(counts, 1)
     precision = np.divide(right, drawn, np.zeros_like(right), where=drawn > 0)
-    precision = np.maximum.accumulate(precision[..., ::-1], 2)[..., ::-1]
-    # How many right ones each recall asks for; whole numbers, so that one search serves all rows.
-    sizes, which = np.unique(totals, return_inverse=True)
-    needed = [np.searchsorted(np.arange(size + 1) / size, RECALLS, side="left") for size in sizes]
-    rows = np.arange(r * levels)[:, None]
-    offset = rows * (sizes[-1] + 1)
-    wanted = np.repeat(np.array(needed)[which], levels, 0) + offset
-    at = np.searchsorted((right.reshape(r * levels, n) + offset).ravel(), wanted.ravel())
-    reached = at.reshape(wanted.shape) < (rows + 1) * n
-    heights = np.ravel(precision)[np.minimum(at, right.size - 1)].reshape(wanted.shape)
-    return np.asarray(np.where(reached, heights, 0).reshape(r, -1).mean(1), np.float64)
+    precision = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
+    # Whole numbers, so that one search serves all rows.
+    rows = np.arange(r)[:, None]
+    offset = rows * (max(right.max(), needed.max()) + 1)
+    at = np.searchsorted((right + offset).ravel(), (needed + offset).ravel()).reshape(needed.shape)
+    reached = at < (rows + 1) * n
+    heights = np.ravel(precision)[np.minimum(at, right.size - 1)]
+    return np.asarray(np.where(reached, heights, 0), np.float64)
 
 
 def mean_average_precision(
@@ -179,8 +211,13 @@ def mean_average_precision(
     thresholds: slice = slice(None),
 ) -> Float64[np.ndarray, " r"]:
     """The mean over the classes that have a true box; NaN where none has."""
-    each = np.array([average_precisions(part, weights, thresholds) for part in matches])
-    known = ~np.isnan(each)
+    return mean_over_classes([average_precisions(part, weights, thresholds) for part in matches])
+
+
+def mean_over_classes(each: Sequence[Float64[np.ndarray, " r"]]) -> Float64[np.ndarray, " r"]:
+    """The mean of the classes' average precisions; NaN is left out, and where all are."""
+    values = np.array(each)
+    known = ~np.isnan(values)
     count = known.sum(0)
-    total = np.where(known, each, 0).sum(0)
+    total = np.where(known, values, 0).sum(0)
     return np.asarray(np.divide(total, count, np.full(len(count), np.nan), where=count > 0))

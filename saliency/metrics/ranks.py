@@ -67,17 +67,20 @@ def resampled_rank_auc(
     Returns:
         (r,) the AUC under each weighting; NaN where positives or negatives have no weight.
     """
-    if not len(scores):
-        return np.full(len(weights), np.nan)
     order = np.argsort(scores, kind="stable")
-    ranked = scores[order]
-    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    ordered = weights[:, order]
-    gains = np.add.reduceat(ordered * positive[order], starts, axis=1)
-    losses = np.add.reduceat(ordered * ~positive[order], starts, axis=1)
-    below = np.cumsum(losses, axis=1) - losses
-    won = (gains * (below + 0.5 * losses)).sum(1)
-    pairs = gains.sum(1) * losses.sum(1)
+    own, others = order[positive[order]], order[~positive[order]]
+    below = np.zeros((len(weights), len(others) + 1))
+    np.cumsum(weights.take(others, axis=1), axis=1, out=below[:, 1:])
+    gains = weights.take(own, axis=1)
+    first, last = (
+        np.searchsorted(scores[others], scores[own], side=side) for side in ("left", "right")
+    )
+    won = np.einsum("rp,rp->r", gains, below.take(first, axis=1))
+    tied = first < last
+    if tied.any():
+        equal = below.take(last[tied], axis=1) - below.take(first[tied], axis=1)
+        won += 0.5 * np.einsum("rp,rp->r", gains[:, tied], equal)
+    pairs = gains.sum(1) * below[:, -1]
     aucs: Numbers = np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
     return aucs
 

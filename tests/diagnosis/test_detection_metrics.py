@@ -11,12 +11,14 @@ from torchvision.ops import box_iou
 from diagnosis.detection_module import Pair, monitored_precision
 from diagnosis.metrics import (
     FilmBoxes,
+    Matches,
     average_precisions,
     match_boxes,
     mean_average_precision,
     overlaps,
     side_by_side,
 )
+from diagnosis.metrics.detection import _needed
 
 HALF = slice(0, 1)
 
@@ -114,6 +116,57 @@ def test_average_precision_by_hand() -> None:
     # Without the film that has no box its false alarm is gone; without any box nothing is known.
     weights = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     assert_allclose(average_precisions(matches, weights, HALF), [1.0, np.nan])
+
+
+def precision_by_loop(matches: Matches, kept: np.ndarray) -> float:
+    """Mean over thresholds and recalls of the highest precision that reaches the recall."""
+    total = matches.true[kept].sum()
+    if not total:
+        return math.nan
+    rows = [row for row, of in enumerate(matches.films.tolist()) if kept[of]]
+    heights = []
+    for hits in matches.hits:
+        right = np.cumsum(hits[rows])
+        precision = [float(found / (place + 1)) for place, found in enumerate(right)]
+        for recall in np.linspace(0, 1, 101):
+            reach = [
+                p for p, found in zip(precision, right, strict=True) if found / total >= recall
+            ]
+            heights.append(max(reach, default=0.0))
+    return float(np.mean(heights))
+
+
+@pytest.mark.parametrize("boxes_a_film", [1, 5])
+@pytest.mark.parametrize("films_a_patient", [1, 3])
+@pytest.mark.parametrize("digits", [0, 1, 6])
+def test_without_a_patient_it_is_the_metric_of_the_others(
+    boxes_a_film: int, films_a_patient: int, digits: int
+) -> None:
+    rng = np.random.default_rng(boxes_a_film + 10 * films_a_patient)
+    n = 8 * films_a_patient
+    true = rng.integers(0, 3, n).astype(np.float64)
+    true[:films_a_patient] = 0  # a patient without a true box
+    films = np.repeat(np.arange(n), rng.integers(0, boxes_a_film + 1, n))
+    films = films[films // films_a_patient != 1]  # one without predicted boxes
+    overlap = rng.random(len(films)) * (true[films] > 0)
+    first = np.r_[True, films[1:] != films[:-1]]
+    scores = (rng.random(len(films)) + 0.5 * (overlap > 0.5)).round(digits)
+    order = np.argsort(-scores, kind="stable")
+    hits = (overlap * first >= np.linspace(0.5, 0.95, 10)[:, None])[:, order]
+    matches = Matches(films[order], hits, true, scores[order])
+    weights = 1.0 - np.repeat(np.eye(8), films_a_patient, 1)
+    found = average_precisions(matches, np.concatenate([np.ones((1, n)), weights]))
+    kept = [np.ones(n, bool), *(weights > 0)]
+    assert_allclose(found, [precision_by_loop(matches, own) for own in kept], rtol=1e-12)
+    assert len(set(found.tolist())) > 3
+
+
+def test_recalls_ask_for_the_right_boxes_that_a_search_finds() -> None:
+    recalls = np.linspace(0, 1, 101)
+    sizes = np.array([*range(1, 400), 99_999, 123_457], np.float64)
+    for size, needed in zip(sizes, _needed(sizes), strict=True):
+        shares = np.arange(size + 1) / size
+        assert needed.tolist() == np.searchsorted(shares, recalls, side="left").tolist()
 
 
 def test_nothing_predicted_is_zero_and_nothing_true_is_unknown() -> None:

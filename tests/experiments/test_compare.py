@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import permutation_test
+from sklearn.metrics import roc_auc_score
 
 from experiments.compare import compare
-from experiments.compare_diagnosis import MACRO, compare_auroc_of
+from experiments.compare_diagnosis import MACRO, _swaps, compare_auroc_of
 from experiments.compare_text import comparison_markdown, comparison_text
 from experiments.load import dump_config
 from eye_gaze_data.errors import ConfigError, DataError
@@ -232,3 +233,41 @@ def test_auroc_of_several_seeds_swaps_whole_patients() -> None:
     uneven = compare_auroc_of(good, bad[:1], ["a"], resamples=200, seed=0)
     assert np.isnan(uneven[1].p_value)
     assert compare_auroc_of(good, bad, ["b"], resamples=200, seed=0) == []
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("steps", [None, 2])
+def test_swaps_equal_ranking_all_images_anew(seeds: int, steps: int | None) -> None:
+    rng = np.random.default_rng(3)
+    labels = (rng.random((50, 3)) < 0.4).astype(np.float64)
+    labels[rng.random((50, 3)) < 0.2] = np.nan
+    one, other = (gain * labels + rng.normal(size=(seeds, 50, 3)) for gain in (0.6, 0.3))
+    if steps:
+        one, other = (np.round(side * steps) / steps for side in (one, other))
+    patients = np.array([f"p{number}" for number in rng.integers(0, 20, 50)], object)
+    names, owner = np.unique(patients.astype(str), return_inverse=True)
+
+    def gaps(swap: np.ndarray) -> np.ndarray:
+        sides = [np.where(swap[:, None], *pair) for pair in ((other, one), (one, other))]
+        each = [
+            np.mean([_auroc(run[:, c], labels[:, c]) for run in sides[0]])
+            - np.mean([_auroc(run[:, c], labels[:, c]) for run in sides[1]])
+            for c in range(3)
+        ]
+        return np.abs([np.mean(each), *each])
+
+    observed = gaps(np.zeros(50, bool))
+    assert observed.max() > 0.02
+    generator = np.random.default_rng([4, 5])
+    extreme = np.ones(4)
+    for _ in range(60):
+        swap = generator.integers(2, size=len(names))[owner].astype(bool)
+        extreme += gaps(swap) >= observed - 1e-12
+    found = _swaps(one, other, labels, patients, seed=4, swaps=60)
+    assert found == pytest.approx(extreme / 61, abs=1e-15)
+    assert min(extreme) < 61
+
+
+def _auroc(scores: np.ndarray, labels: np.ndarray) -> float:
+    known = ~np.isnan(labels)
+    return float(roc_auc_score(labels[known], scores[known]))

@@ -11,7 +11,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from diagnosis.metrics import FilmBoxes, match_boxes, mean_average_precision
+from diagnosis.metrics import FilmBoxes, match_boxes, mean_average_precision, side_by_side
+from experiments import compare_detection
 from experiments.build import build_cohorts
 from experiments.check import check_against_cohort, check_config
 from experiments.compare_detection import compare_boxes, detection_part, detection_spread
@@ -294,6 +295,33 @@ def test_differences_are_paired_and_swapped_by_patient() -> None:
     uneven = compare_boxes(good * 2, bad, patients, resamples=200, seed=0)
     assert math.isnan(uneven[0].p_value)
     assert_allclose(uneven[0].difference.value, gap[0])
+
+
+def test_swaps_equal_a_loop_whatever_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare_detection, "SWAPS", 99)
+    good, bad = some_matches(0.6), some_matches(0.4, seed=1)
+    patients = [f"p{n // 2}" for n in range(24)]
+    found = compare_boxes([good], [bad], patients, resamples=20, seed=3)
+    owner = np.unique(patients, return_inverse=True)[1]
+    generator = np.random.default_rng([3, 5])
+    both = [side_by_side(good[0], bad[0])]
+    sides = np.ones((1, 24)), np.zeros((1, 24))
+
+    def gap(swap: np.ndarray) -> float:
+        first, second = (np.where(swap, *pair) for pair in (sides[::-1], sides))
+        one, other = (
+            mean_average_precision(both, np.concatenate(pair, 1))[0]
+            for pair in ((first, second), (second, first))
+        )
+        return abs(float(one - other))
+
+    observed = gap(np.zeros((1, 24), bool))
+    swaps = [generator.integers(2, size=12)[owner][None] == 1 for _ in range(99)]
+    expected = (1 + sum(gap(swap) >= observed - 1e-12 for swap in swaps)) / 100
+    assert 0.01 < expected < 0.99
+    assert found[0].p_value == expected
+    monkeypatch.setattr(compare_detection, "_BLOCK_ELEMENTS", 100)
+    assert compare_boxes([good], [bad], patients, resamples=20, seed=3) == found
 
 
 def test_runs_on_other_boxes_are_not_compared() -> None:

@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments import build
 from experiments.inspect_data import _rows_to_show, check_data, draw_sheet, film_hashes
+from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError, DataError
+from eye_gaze_data.facts import cohort_facts
+from eye_gaze_data.open_cohort import CohortConfig, open_cohort
 from eye_gaze_data.store.cohort import prepared_cohort
 from eye_gaze_data.store.config import PreparedConfig, StoreConfig
 from eye_gaze_data.store.prepare import prepare
@@ -50,6 +54,28 @@ def test_check_gives_the_facts_of_each_cohort_and_twins_of_all(tmp_path: Path) -
     assert facts["phantom"]["images"] == 8
     # The same patients in the same splits: the films are told, and no error.
     assert len(facts["all cohorts"]["same film under two ids"]) == 8
+
+
+def test_each_cohort_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+
+    def count(config: CohortConfig, name: str) -> Cohort:
+        built.append(name)
+        return open_cohort(config, name)
+
+    monkeypatch.setattr(build, "open_cohort", count)
+    drawn = {"kind": "phantom", "n_patients": 40, "height": 32, "width": 32, "readers": 1}
+    config = small_config(
+        cohorts={"phantom": drawn | {"labels": "exclusive"}, "other": drawn | {"seed": 1}},
+        legacy_split=["phantom"],
+    )
+    facts = check_data(config)
+    assert built == ["phantom", "other"]
+    # The split by image is the run's: the facts are those of the cohort as it is.
+    own = build.build_cohort(config.cohorts["phantom"], "phantom")
+    assert facts["phantom"] == cohort_facts(own)
+    assert not any("split by image" in note for note in facts["phantom"]["notes"])
+    assert any("split by image" in note for note in build.build_cohorts(config).notes)
 
 
 def test_what_is_known_of_most_is_shown_first(tmp_path: Path) -> None:

@@ -14,7 +14,12 @@ from experiments.build import build_cohorts
 from experiments.config import EvaluateConfig
 from experiments.image_scores import ImageScorer
 from experiments.load import load_config
-from experiments.localisation_scores import localisation_tables, score_boxes
+from experiments.localisation_scores import (
+    _lift_of,
+    _lift_without,
+    localisation_tables,
+    score_boxes,
+)
 from experiments.predictor import Prediction, Predictor, grid_of, resample_density
 from eye_gaze_data.cohort import BoxTable, Cohort
 from eye_gaze_data.dataset import GazeDataset
@@ -172,3 +177,16 @@ def test_without_a_complete_list_of_a_stated_finding_there_is_no_score(
     assert score_boxes(scorer, 0, said(scorer.cohort), scorer.cohort.pathologies) == {}
     table = pd.DataFrame([{"group": "phantom", "patient_id": "p"}])
     assert localisation_tables(table, scorer.cohort.pathologies, DRAWS) == {}
+
+
+@pytest.mark.parametrize("films_a_patient", [1, 4])
+def test_the_lift_without_each_patient_is_that_of_the_others(films_a_patient: int) -> None:
+    rng = np.random.default_rng(0)
+    inside, area = rng.random(24) * (rng.random(24) < 0.8), rng.uniform(0.01, 0.4, 24)
+    unit = np.arange(24) // films_a_patient
+    n = 24 // films_a_patient
+    found = _lift_without(inside, area)(unit, n)
+    expected = [inside[unit != one].sum() / area[unit != one].sum() for one in range(n)]
+    assert found == pytest.approx(expected, abs=1e-12)
+    weights = np.array([unit != one for one in range(n)], np.float64)
+    assert found == pytest.approx(_lift_of(inside, area)(weights), abs=1e-12)

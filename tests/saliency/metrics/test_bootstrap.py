@@ -15,6 +15,7 @@ from saliency.metrics import bootstrap as module
 from saliency.metrics import (
     bootstrap_mean,
     bootstrap_statistic,
+    bootstrap_statistics,
     left_out_rank_auc,
     resampled_rank_auc,
 )
@@ -312,3 +313,69 @@ def test_a_mean_leaves_out_patients_and_readers_as_a_statistic_does(seed: int) -
             resamples=100,
         )
         assert (mean.low, mean.high) == pytest.approx((same.low, same.high), abs=1e-12)
+
+
+def test_of_many_patients_random_groups_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    values, patients = rng.gamma(0.5, size=70), [f"p{row % 23:02d}" for row in range(70)]
+
+    def mean(weights: np.ndarray) -> np.ndarray:
+        return np.asarray(weights @ values / weights.sum(1))
+
+    exact = bootstrap_statistic(mean, patients, resamples=300, seed=8)
+    monkeypatch.setattr(module, "_GROUPS", 5)
+    found = bootstrap_statistic(mean, patients, resamples=300, seed=8)
+    group = np.random.default_rng([8, 2]).permutation(23) % 5
+    assert np.bincount(group).tolist() == [5, 5, 5, 4, 4]
+    owner = np.array([int(name[1:]) for name in patients])
+    left_out = np.array([values[group[owner] != one].mean() for one in range(5)])
+    weights = [np.bincount(drawn, minlength=23)[owner] for drawn in draws_of(23, 300, 8)]
+    expected = module.bca_bounds(values.mean(), mean(np.array(weights)), [left_out], 0.95)
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-12)
+    assert (found.low, found.high) != (exact.low, exact.high)
+    monkeypatch.setattr(module, "_BLOCK_ELEMENTS", 150)
+    again = bootstrap_statistic(mean, patients, resamples=300, seed=8)
+    assert (again.low, again.high) == pytest.approx((found.low, found.high), abs=1e-12)
+    monkeypatch.setattr(module, "_GROUPS", 23)
+    assert bootstrap_statistic(mean, patients, resamples=300, seed=8).low == pytest.approx(
+        exact.low, abs=1e-12
+    )
+
+
+def test_several_statistics_share_the_draws() -> None:
+    values = np.random.default_rng(9).normal(size=(30, 2))
+    patients = [f"p{row // 2}" for row in range(30)]
+
+    def means(weights: np.ndarray) -> np.ndarray:
+        found = weights @ values / weights.sum(1)[:, None]
+        # The third is known of some resamples, the fourth of none.
+        some = np.where(weights[:, 0] > 0, weights[:, 0], np.nan)
+        return np.column_stack([found, some, np.full(len(weights), np.nan)])
+
+    def without(unit: np.ndarray, n_units: int) -> np.ndarray:
+        return means(np.array([unit != one for one in range(n_units)], np.float64))
+
+    for left_out in (None, without):
+        found = bootstrap_statistics(means, patients, left_out=left_out, resamples=150, seed=2)
+        for column, one in enumerate(found):
+            alone = bootstrap_statistic(
+                lambda weights, c=column: means(weights)[:, c],  # type: ignore[misc]
+                patients, resamples=150, seed=2,
+            )  # fmt: skip
+            assert one == alone or (column == 3 and math.isnan(one.low) and one.resamples == 0)
+        assert 0 < found[2].resamples < 150
+
+
+def test_groups_hardly_move_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(7).gamma(0.3, size=3000)
+    patients = [f"p{row:04d}" for row in range(3000)]
+
+    def mean(weights: np.ndarray) -> np.ndarray:
+        return np.asarray(weights @ values / weights.sum(1))
+
+    grouped = bootstrap_statistic(mean, patients)
+    monkeypatch.setattr(module, "_GROUPS", 3000)
+    exact = bootstrap_statistic(mean, patients)
+    width = exact.high - exact.low
+    assert abs(grouped.low - exact.low) < 0.005 * width
+    assert abs(grouped.high - exact.high) < 0.005 * width

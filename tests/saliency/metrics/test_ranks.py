@@ -33,3 +33,24 @@ def test_without_its_only_positives_there_is_no_auc() -> None:
 def test_of_nothing() -> None:
     nothing = np.zeros(0, np.int64)
     assert np.isnan(left_out_rank_auc(np.zeros(0), nothing.astype(bool), nothing, 2)).all()
+
+
+@pytest.mark.parametrize("steps", [None, 3, 20])
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_many_weightings_equal_one_weighting_at_a_time(steps: int | None, share: float) -> None:
+    rng = np.random.default_rng(7)
+    scores = rng.normal(size=90)
+    if steps:
+        scores = np.round(scores * steps) / steps
+    scores[:3] = [np.inf, -np.inf, np.inf]
+    positive, weights = rng.random(90) < share, rng.integers(0, 4, (12, 90)).astype(np.float64)
+    weights[0], weights[1] = 0, positive
+    found = resampled_rank_auc(scores, positive, weights)
+    assert np.isnan(found[:2]).all()
+    expected = [
+        rank_auc(scores[positive], scores[~positive], one[positive], one[~positive])
+        for one in weights[2:]
+    ]
+    assert found[2:] == pytest.approx(expected, abs=1e-15)
+    for side in (positive, ~positive):
+        assert np.isnan(resampled_rank_auc(scores[side], positive[side], weights[:, side])).all()
