@@ -99,7 +99,8 @@ class Measured:
 
 def measure(row: Row) -> Measured:
     """Interleave the row and its peer; who begins changes from round to round."""
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[float] = []
     for number in range(row.thrown + row.rounds):
         timers = [(row.ours, ours)] + ([(row.theirs, theirs)] if row.theirs else [])
         for timer, found in timers[:: -1 if number % 2 else 1]:

@@ -5,40 +5,27 @@ drawn. Where several readers saw the images, readers are drawn too, crossed with
 counts as often as its patient was drawn times its reader was (the pigeonhole bootstrap of Owen,
 "The pigeonhole bootstrap", Annals of Applied Statistics 2007). The interval is BCa, bias-corrected
 and accelerated (Efron, "Better bootstrap confidence intervals", JASA 1987), the acceleration from
-leaving out one patient, and one reader, at a time.
-
-Leaving out one of n patients n times takes the square of n where a statistic has no short cut, as
-average precision has none. Of more than 2,000, 2,000 random groups of patients are then left out
-instead (Kott, "The delete-a-group jackknife", Journal of Official Statistics 2001). Its noise in
-the acceleration, a third moment, has a standard deviation of sqrt(15) / (6 x 2000) = 0.0003 or
-less. Bounds of average precision of 3,000 patients moved by at most 0.3 % of the interval's width
-(four cohorts); another seed of the resamples moves them by some 2 %.
+leaving out one patient, and one reader, at a time; ``draws`` says of how many it is groups.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float64
 from scipy.stats import norm
 
 from eye_gaze_data.errors import DataError
 
-Numbers = npt.NDArray[np.float64]
+from .draws import Names, Numbers, Units, all_but_one, draws
 
 # Statistic of (r, n) weights, r values, or (r, k) of k statistics. It is the same function for data
 # and resamples.
 Statistic = Callable[[Numbers], Numbers]
 # The statistic without each patient, of the number of each row's patient and of how many there are.
 LeftOut = Callable[[npt.NDArray[np.int64], int], Numbers]
-Names = Sequence[str] | npt.NDArray[Any]
 Patients = Names
 
-_BLOCK_ELEMENTS = 2_000_000
-# As many as resamples are drawn by default, so that the acceleration takes no longer than these.
-_GROUPS = 2000
 METHOD = "BCa bootstrap over patients"
 
 
@@ -96,7 +83,7 @@ def bootstrap_mean(
     numbers = np.asarray(values, np.float64)
     _check(numbers, patients, readers, resamples, level)
     known = ~np.isnan(numbers)
-    units = _Units.of(patients, readers, known)
+    units = Units.of(patients, readers, known)
     # A mean needs only the sum and the number of rows of each pair of patient and reader.
     cell = units.patient * units.width + units.reader
     size = units.n_patients * units.width
@@ -172,7 +159,7 @@ def bootstrap_statistics(
         level: likewise.
     """
     _check(np.zeros(len(patients)), patients, readers, resamples, level)
-    units = _Units.of(patients, readers, np.ones(len(patients), bool))
+    units = Units.of(patients, readers, np.ones(len(patients), bool))
 
     def of_rows(drawn: Numbers, read: Numbers) -> Numbers:
         weights = drawn[:, units.patient]
@@ -181,44 +168,15 @@ def bootstrap_statistics(
     def without(which: int) -> Numbers:
         if left_out is not None and readers is None:
             return left_out(units.patient, units.n_patients)
-        return _each(of_rows, _all_but_one(units, which, len(patients), seed))
+        return _each(of_rows, all_but_one(units, which, len(patients), seed))
 
     return _intervals(of_rows, without, units, resamples, seed, level, width=len(patients))
-
-
-@dataclass(frozen=True)
-class _Units:
-    """What is drawn: the number of each row's patient and of its reader, and how many there are."""
-
-    patient: npt.NDArray[np.int64]
-    reader: npt.NDArray[np.int64]
-    n_patients: int
-    width: int  # readers that are drawn; 1 if none are
-
-    @classmethod
-    def of(cls, patients: Names, readers: Names | None, known: npt.NDArray[np.bool_]) -> "_Units":
-        patient, n_patients = _numbered(patients, known)
-        reader, width = np.zeros(len(patient), np.int64), 1
-        if readers is not None:
-            reader, width = _numbered(readers, known)
-        return cls(patient, reader, n_patients, max(1, width))
-
-    @property
-    def n_readers(self) -> int:
-        """Readers that are drawn; with a single one nothing can be said about others."""
-        return self.width if self.width > 1 else 0
-
-
-def _numbered(names: Names, known: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], int]:
-    """(n,) the number of each known row's name, and how many names there are."""
-    different, number = np.unique(np.asarray(names, object)[known].astype(str), return_inverse=True)
-    return number.astype(np.int64), len(different)
 
 
 def _intervals(
     statistic: Callable[[Numbers, Numbers], Numbers],
     left_out: Callable[[int], Numbers],
-    units: _Units,
+    units: Units,
     resamples: int,
     seed: int,
     level: float,
@@ -231,7 +189,7 @@ def _intervals(
     found = np.zeros((0, len(values)))
     influences: list[Numbers] = []
     if n_patients > 1:
-        found = _each(statistic, _draws(units, resamples, seed, width)).reshape(-1, len(values))
+        found = _each(statistic, draws(units, resamples, seed, width)).reshape(-1, len(values))
         if not np.isnan(values).all():
             influences = [left_out(which) for which in range(1 + (n_readers > 0))]
     method = f"{METHOD} and readers" if n_readers else METHOD
@@ -288,55 +246,6 @@ def _each(
     statistic: Callable[[Numbers, Numbers], Numbers], draws: Iterator[tuple[Numbers, Numbers]]
 ) -> Numbers:
     return np.concatenate([statistic(*weights) for weights in draws])
-
-
-def _draws(
-    units: _Units, resamples: int, seed: int, width: int
-) -> Iterator[tuple[Float64[np.ndarray, "r patients"], Float64[np.ndarray, "r readers"]]]:
-    """How often each patient, and each reader, is drawn in each resample, in blocks of resamples.
-
-    The streams of random numbers, and so the result, do not depend on the size of the blocks.
-    """
-    streams = np.random.default_rng(seed), np.random.default_rng([seed, 1])
-    for rows in _block_sizes(resamples, max(units.n_patients, width)):
-        drawn = _counts(streams[0], rows, units.n_patients)
-        read = np.ones((rows, 1))
-        yield drawn, _counts(streams[1], rows, units.width) if units.n_readers else read
-
-
-def _counts(generator: np.random.Generator, rows: int, n: int) -> Float64[np.ndarray, "rows n"]:
-    drawn = generator.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
-    return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
-
-
-def _all_but_one(
-    units: _Units, which: int, width: int, seed: int
-) -> Iterator[tuple[Numbers, Numbers]]:
-    """Weights that leave out each patient (0) or each reader (1), or group of them, in turn."""
-    sizes = units.n_patients, units.width
-    group = _groups(sizes[which], seed)
-    start = 0
-    for rows in _block_sizes(int(group.max()) + 1, max(units.n_patients, width)):
-        weights = [np.ones((rows, size)) for size in sizes]
-        weights[which][group == start + np.arange(rows)[:, None]] = 0
-        start += rows
-        yield weights[0], weights[1]
-
-
-def _groups(n: int, seed: int) -> npt.NDArray[np.int64]:
-    """(n,) the group that each of n patients or readers is left out with; few are each their own.
-
-    Sizes differ by one at the most, which leaves the acceleration unbiased.
-    """
-    if n <= _GROUPS:
-        return np.arange(n)
-    return np.random.default_rng([seed, 2]).permutation(n) % _GROUPS
-
-
-def _block_sizes(total: int, width: int) -> Iterator[int]:
-    block = max(1, _BLOCK_ELEMENTS // width)
-    for start in range(0, total, block):
-        yield min(block, total - start)
 
 
 def _check(

@@ -9,7 +9,8 @@ from jaxtyping import Float64
 
 from eye_gaze_data.errors import DataError
 
-from .bootstrap import Interval, Names, Numbers, Patients, bootstrap_mean
+from .bootstrap import Interval, Patients, bootstrap_mean
+from .draws import Names, Numbers
 
 _EXACT_PATIENTS = 13  # 2^13 sign patterns are fewer than the default number of random ones
 _BLOCK_ELEMENTS = 2_000_000

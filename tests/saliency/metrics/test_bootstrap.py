@@ -16,6 +16,7 @@ from saliency.metrics import (
     bootstrap_mean,
     bootstrap_statistic,
     bootstrap_statistics,
+    draws,
     left_out_rank_auc,
     resampled_rank_auc,
 )
@@ -71,7 +72,7 @@ def test_mean_equals_a_loop_over_the_same_draws() -> None:
 def test_the_result_does_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     values, patients = make_cohort(1)
     expected = bootstrap_mean(values, patients, resamples=200)
-    monkeypatch.setattr(module, "_BLOCK_ELEMENTS", 40)
+    monkeypatch.setattr(draws, "_BLOCK_ELEMENTS", 40)
     found = bootstrap_mean(values, patients, resamples=200)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-14)
 
@@ -323,7 +324,7 @@ def test_of_many_patients_random_groups_are_left_out(monkeypatch: pytest.MonkeyP
         return np.asarray(weights @ values / weights.sum(1))
 
     exact = bootstrap_statistic(mean, patients, resamples=300, seed=8)
-    monkeypatch.setattr(module, "_GROUPS", 5)
+    monkeypatch.setattr(draws, "_GROUPS", 5)
     found = bootstrap_statistic(mean, patients, resamples=300, seed=8)
     group = np.random.default_rng([8, 2]).permutation(23) % 5
     assert np.bincount(group).tolist() == [5, 5, 5, 4, 4]
@@ -333,10 +334,10 @@ def test_of_many_patients_random_groups_are_left_out(monkeypatch: pytest.MonkeyP
     expected = module.bca_bounds(values.mean(), mean(np.array(weights)), [left_out], 0.95)
     assert (found.low, found.high) == pytest.approx(expected, abs=1e-12)
     assert (found.low, found.high) != (exact.low, exact.high)
-    monkeypatch.setattr(module, "_BLOCK_ELEMENTS", 150)
+    monkeypatch.setattr(draws, "_BLOCK_ELEMENTS", 150)
     again = bootstrap_statistic(mean, patients, resamples=300, seed=8)
     assert (again.low, again.high) == pytest.approx((found.low, found.high), abs=1e-12)
-    monkeypatch.setattr(module, "_GROUPS", 23)
+    monkeypatch.setattr(draws, "_GROUPS", 23)
     assert bootstrap_statistic(mean, patients, resamples=300, seed=8).low == pytest.approx(
         exact.low, abs=1e-12
     )
@@ -374,7 +375,7 @@ def test_groups_hardly_move_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
         return np.asarray(weights @ values / weights.sum(1))
 
     grouped = bootstrap_statistic(mean, patients)
-    monkeypatch.setattr(module, "_GROUPS", 3000)
+    monkeypatch.setattr(draws, "_GROUPS", 3000)
     exact = bootstrap_statistic(mean, patients)
     width = exact.high - exact.low
     assert abs(grouped.low - exact.low) < 0.005 * width
