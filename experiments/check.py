@@ -7,13 +7,14 @@ import numpy.typing as npt
 
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import ConfigError, nearest
+from eye_gaze_data.sampler import Rows
 from pretrain.config import OPTIONS as METHODS
 from saliency.attention import provided_losses, requirements
 from saliency.config import GAZE_TASKS
 
 from .anatomy_check import check_anatomy, check_annotated
 from .check_cooperation import GAZE_LOSSES, check_cooperation
-from .config import ModelConfig, RunConfig, StageConfig
+from .config import ModelConfig, RunConfig, StageConfig, TrainerConfig
 from .contrast_check import check_contrast, check_positives
 from .loss_options import check_options
 from .needs import check_attention, check_boxes, check_masks
@@ -171,8 +172,9 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
         ConfigError: naming the stage and what the cohort lacks.
     """
     for stage in config.stages:
-        rows = np.concatenate(list(split_rows(stage, cohort)[stage.data.train].values()))
-        where = f"stage '{stage.name}'"
+        where, splits = f"stage '{stage.name}'", split_rows(stage, cohort)
+        rows = np.concatenate(list(splits[stage.data.train].values()))
+        _check_shared(where, config.trainer, splits)
         if stage.task == "contrast":
             check_positives(stage, cohort, rows)
         _check_labels(stage, cohort, rows)
@@ -195,6 +197,19 @@ def check_against_cohort(config: RunConfig, cohort: Cohort) -> None:
         if "boxes" in needs:
             check_boxes(stage, cohort)
         check_attention(stage, model, cohort)
+
+
+def _check_shared(
+    where: str, trainer: TrainerConfig, splits: Mapping[str, Mapping[str, Rows]]
+) -> None:
+    processes = trainer.devices * trainer.nodes
+    for split, parts in splits.items():
+        images = sum(len(rows) for rows in parts.values())
+        if images < processes:
+            raise ConfigError(
+                f"{where}: {images} image(s) in split '{split}' cannot be shared by {processes} "
+                "processes (trainer.devices x trainer.nodes); use fewer, or other splits"
+            )
 
 
 def _check_labels(stage: StageConfig, cohort: Cohort, rows: npt.NDArray[np.int64]) -> None:

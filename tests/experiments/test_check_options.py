@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from experiments.build import build_cohorts
@@ -156,3 +157,18 @@ def test_a_split_without_images_is_refused(gone: str) -> None:
     message = f"stage 'only': cohort 'phantom' has no image in split '{gone}', and a stage needs"
     with pytest.raises(ConfigError, match=message):
         check_against_cohort(config, cohort)
+
+
+@pytest.mark.parametrize(("devices", "nodes"), [(4, 2), (8, 1)])
+def test_a_split_with_fewer_images_than_processes_is_refused(devices: int, nodes: int) -> None:
+    config = one("classify")
+    cohort = build_cohorts(config)
+    valid = np.flatnonzero(cohort.table["split"] == "valid")
+    cohort.table.loc[valid[7:], "split"] = "test"
+    many = config.trainer.model_copy(update={"devices": devices, "nodes": nodes})
+    with pytest.raises(
+        ConfigError, match=r"'only': 7 image\(s\) in split 'valid' cannot be shared by 8 processes"
+    ):
+        check_against_cohort(config.model_copy(update={"trainer": many}), cohort)
+    seven = many.model_copy(update={"devices": 7, "nodes": 1})
+    check_against_cohort(config.model_copy(update={"trainer": seven}), cohort)
