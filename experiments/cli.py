@@ -1,11 +1,9 @@
 """The command ``gazedx``. Heavy imports stand inside the commands, so that ``--help`` is quick."""
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +14,7 @@ from .console import Config, Json, Quiet, Seed, Set, echo_json, load_run, say_me
 from .data_commands import data_app
 from .evaluation_commands import compare, score
 from .model_commands import export, predict
+from .preemption import exit_when_preempted
 
 if TYPE_CHECKING:
     from .config import RunConfig
@@ -39,8 +38,7 @@ Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.
 
 def main() -> None:
     """Run the command; a user's mistake is one message, not a traceback."""
-    # Lightning keeps a handler that it finds; its own would end the process with 0.
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    exit_when_preempted()
     try:
         app()
     except GazedxError as error:
@@ -50,12 +48,6 @@ def main() -> None:
         # The reader of a pipe has had enough; nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-
-
-def _on_sigterm(signum: int, frame: FrameType | None) -> None:
-    """Preempted: what is finished stays, the same command goes on where this one stopped."""
-    del signum, frame
-    sys.exit(143)
 
 
 @app.command()
