@@ -31,7 +31,6 @@ SMALL = {
     "widths": [8, 16, 32, 64, 96],
 }
 SALIENCY = ["encoder_b.*", "decoder.*", "saliency_head.*"]
-# Four films a batch: what the full network keeps of more does not fit into small machines.
 FILMS, SIDES, BATCH = 20, (320, 256), 4
 SMALL_FILMS, SMALL_SIDES, EPOCHS = 120, (128, 128), 8
 PEER = "computed in every step"
