@@ -1,7 +1,7 @@
 """What computing frozen parts once is worth: wall time, all threads, files included.
 
 The third stage of the full network: an epoch (training, validation, files) but the first, which
-computes the vectors. And all stages of a small network, against the gain that the counted
+computes the vectors. And all stages of a medium network, against the gain that the counted
 operations allow: there are two cuts, the first encoder under the saliency stage and the pooled
 vectors under the fusion stage. The peer is the same run with ``trainer.computed_once: off``.
 """
@@ -30,16 +30,20 @@ SMALL = {
     "backbone_options": {"growth_rate": 16, "block_config": [2, 4, 4, 2]},
     "widths": [8, 16, 32, 64, 96],
 }
+# Large enough for arithmetic to outweigh what every epoch and every stage costs besides.
+MEDIUM = SMALL | {
+    "backbone_options": {"growth_rate": 32, "block_config": [2, 4, 4, 2]},
+    "widths": [16, 32, 64, 128, 192],
+}
 SALIENCY = ["encoder_b.*", "decoder.*", "saliency_head.*"]
-# Four films a batch: what the full network keeps of more does not fit into small machines.
 FILMS, SIDES, BATCH = 20, (320, 256), 4
-SMALL_FILMS, SMALL_SIDES, EPOCHS = 120, (128, 128), 8
+MEDIUM_FILMS, MEDIUM_SIDES, EPOCHS = 70, (128, 128), 8
 PEER = "computed in every step"
 
 
 def rows() -> Iterator[Row]:
     yield fusion_row(FILMS, SIDES)
-    yield schedule_row(SMALL_FILMS, EPOCHS)
+    yield schedule_row(MEDIUM_FILMS, EPOCHS)
 
 
 def fusion_row(films: int, size: tuple[int, int], model: dict[str, Any] = FULL) -> Row:
@@ -56,7 +60,7 @@ def fusion_row(films: int, size: tuple[int, int], model: dict[str, Any] = FULL) 
 
 
 def schedule_row(films: int, epochs: int) -> Row:
-    data = {"cohorts": "phantom", "image_size": list(SMALL_SIDES)}
+    data = {"cohorts": "phantom", "image_size": list(MEDIUM_SIDES)}
     encoder = {"encoder_a.": "encoder_a."}
     stages = [
         stage("contrast", "contrast", ["encoder_a.*"], 2, data=data),
@@ -67,11 +71,11 @@ def schedule_row(films: int, epochs: int) -> Row:
         stage("saliency", "saliency", SALIENCY, epochs, data=data, init=[{"stage": "classify"}]),
         stage("fuse", "fuse", ["fusion.*"], epochs, data=data, init=[{"stage": "saliency"}]),
     ]  # fmt: skip
-    auto, off = (config(stages, SMALL, films, mode) for mode in ("auto", "off"))
+    auto, off = (config(stages, MEDIUM, films, mode) for mode in ("auto", "off"))
     # Counting comes first: it warms up, so that no round need be thrown away.
     allowed = counted(off) / counted(auto)
-    side, times = SMALL_SIDES[0], f"2 + 2 + {epochs} + {epochs} epochs"
-    what = f"staged schedule of a small network, {films} films of {side}x{side}, {times}"
+    side, times = MEDIUM_SIDES[0], f"2 + 2 + {epochs} + {epochs} epochs"
+    what = f"staged schedule of a medium network, {films} films of {side}x{side}, {times}"
     return Row(what, wall(partial(whole, auto)), PEER, wall(partial(whole, off)),
                "the gain that operations allow", most=lambda: allowed,
                rounds=3, thrown=0)  # fmt: skip

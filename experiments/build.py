@@ -128,10 +128,11 @@ def shapes_of(config: ModelConfig, classes: int) -> Network:
     fresh = config.model_copy(update={"pretrained": False})
     try:
         with torch.device("meta"):
-            return build_network(fresh, classes, seed=0)
-    except (RuntimeError, NotImplementedError):
-        # Some of timm's networks compute their own settings by tensors.
-        return build_network(fresh, classes, seed=0)
+            network = build_network(fresh, classes, seed=0)
+    except (RuntimeError, NotImplementedError, ConfigError):
+        # Some of smp's and timm's encoders compute their own settings by tensors.
+        network = build_network(fresh, classes, seed=0)
+    return network.to("meta")
 
 
 def build_module(config: RunConfig, stage: StageConfig, cohort: Cohort) -> TaskModule:

@@ -94,11 +94,11 @@ class StageCheckpoint(Checkpoint):
         Raises:
             StageError: if what is frozen is not what it was.
         """
-        if state_dict["frozen"] != self.frozen:
+        if state_dict.get("frozen") != self.frozen:
             raise StageError(
                 f"{self.folder / LAST}: what the stage keeps frozen has other values now than when "
-                "this was written (other pretrained weights, or another version of torch or "
-                "timm?); begin the stage anew with --from and its name"
+                "this was written (other pretrained weights, or another version of torch, timm or "
+                "gazedx?); begin the stage anew with --from and its name"
             )
         for name in STATE:
             setattr(self, name, state_dict[name])
@@ -143,14 +143,14 @@ class StageCheckpoint(Checkpoint):
             moved = {n: v for n, v in module.exported().items() if n not in frozen}
             save_weights(self.folder / BEST, moved)
             if self.schedule.reload_best:
-                save_weights(self.folder / RELOAD, module.state_dict())
+                save_weights(self.folder / RELOAD, module.moving_state())
 
     def _drop_rate(self, trainer: pl.Trainer, module: TaskModule) -> None:
         optimiser = trainer.optimizers[0]
         rates = [group["lr"] * self.schedule.factor for group in optimiser.param_groups]
         if self.schedule.reload_best and self.best_optimiser is not None:
             barrier()
-            module.load_state_dict(read_weights(self.folder / RELOAD))
+            module.load_state_dict(module.state_dict() | read_weights(self.folder / RELOAD))
             optimiser.load_state_dict(_copied(self.best_optimiser))
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate

@@ -103,6 +103,9 @@ def compare_contenders(
     metrics, left_out = shared_metrics(runs)
     findings = findings_of([run.images for run in runs])
     groups = runs[0].images["group"].unique().tolist()
+    tables = {str(run.path): run.detection for run in runs}
+    # Before the pairs: it refuses runs that were scored on other boxes or classes.
+    boxes = {group: detection_part(tables, group) for group in groups}
     pairs: list[tuple[str, Comparison]] = []
     for group in groups:
         for other in contenders:
@@ -132,7 +135,7 @@ def compare_contenders(
                 "n_images": int((runs[0].images["group"] == group).sum()),
                 "leaderboard": _leaderboard(contenders, group, metrics, findings),
                 "comparisons": [asdict(one) for name, one in found if name == group],
-                **detection_part({str(run.path): run.detection for run in runs}, group),
+                **boxes[group],
             }
             for group in groups
         },

@@ -21,6 +21,7 @@ from diagnosis.metrics import (
     mean_over_classes,
 )
 from eye_gaze_data.cohort import Cohort
+from eye_gaze_data.errors import DataError
 from eye_gaze_data.files import write_text
 from eye_gaze_data.geometry import invert, map_boxes
 from saliency.metrics import bootstrap_statistics
@@ -115,13 +116,22 @@ def detection_tables(
 
 
 def read_matches(evaluate: Path, images: Sequence[str], classes: Sequence[str]) -> list[Matches]:
-    """The matches of ``detections.csv``, by class, over films in the order of ``images``."""
+    """The matches of ``detections.csv``, by class, over films in the order of ``images``.
+
+    Raises:
+        DataError: if it has a box of another class.
+    """
     frame = pd.read_csv(evaluate / BOXES, dtype={"image_id": str}, keep_default_na=False)
     film = pd.Index(images).get_indexer(pd.Index(frame["image_id"]))
     order = np.argsort(film, kind="stable")
     frame, film = frame.iloc[order], film[order]
-    places = {name: place for place, name in enumerate(classes)}
-    labels = np.asarray(frame["finding"].map(places), np.int64)
+    places = frame["finding"].map({name: place for place, name in enumerate(classes)})
+    if places.isna().any():
+        raise DataError(
+            f"{evaluate / BOXES}: expected boxes of {', '.join(classes)}, found "
+            f"'{frame['finding'][places.isna()].iloc[0]}'; evaluate the run again"
+        )
+    labels = np.asarray(places, np.int64)
     scores = pd.to_numeric(frame["score"]).to_numpy(np.float64)
     boxes = frame[list(CORNERS)].to_numpy(np.float64)
 

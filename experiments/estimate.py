@@ -134,6 +134,8 @@ def estimate_lines(config: RunConfig, cohort: Cohort, folder: Path) -> list[str]
             )
         # What is handed over is whole; the best and the checkpoint, with moments, lack the frozen.
         disk += cost.weights + (2 + _MOMENTS[stage.optimiser.name]) * cost.trained
+        # A mean teacher, or a momentum encoder, stands whole in the checkpoint.
+        disk += cost.weights * (stage.task == "segment" or "byol" in stage.losses)
     return [*lines, *_disk_lines(config, cohort, disk, folder)]
 
 

@@ -66,7 +66,7 @@ def stage_dataset(
         anatomy=anatomy,
         views=data.training_views() if augment else (None,),
         maps=stage.task in GAZE_TASKS,
-        fitted=cohort.fitted,
+        films=cohort.fitted,
     )
 
 
@@ -114,6 +114,9 @@ def build_data(
     paired = stage.task == "contrast" and len(data.training_views()) > 1
     valid = stage_dataset(config, stage, cohort, anatomy, augment=paired, films=films)
     rows = split_rows(stage, cohort)
+    cohort.fitted.forget_all_but(
+        int(row) for parts in rows.values() for part in parts.values() for row in part
+    )
     mix, weights = rows[data.train], data.weights
     if data.supervision is not None:
         mix, weights = supervised_rows(stage, cohort), dict(data.supervision.items())

@@ -5,12 +5,13 @@ import logging
 import shutil
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.errors import StageError
@@ -54,36 +55,11 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         StageError: if what was to stay frozen changed, or no epoch could be called the best.
     """
     spec = stage.stage
-    module = build_module(stage.config, spec, stage.cohort)
-    classes, exclusive = stage_classes(spec, stage.cohort)
-    reports = []
-    for init, (name, path) in zip(spec.init, stage.sources(), strict=True):
-        source = f"init from '{name}'"
-        report = hand_over(module.network, read_weights(path), init.prefixes, source)
-        check_classes(module.network, report.loaded, classes, path, source)
-        reports.append(f"from '{name}': {report}")
-    trained, frozen = freeze(module.network, spec.train, spec.name)
-    execution = execution_here(stage.config.trainer)
-    if execution.layout == "channels_last":
-        module.to(memory_format=torch.channels_last)
-    if execution.compile:
-        # In place: names of weights stay.
-        module.network.compile()
-    # Lightning leaves modes as it finds them: this one holds frozen parts in evaluation mode.
-    module.train()
+    module, facts = _begin(stage)
     drifting = spec.legacy.drifting_statistics
     fingerprint = frozen_fingerprint(module.network, statistics=not drifting)
     cut = stage_cut(stage.config, spec, module)
-    stage.write(
-        "running",
-        init="; ".join(reports) or None,
-        n_trained=trained,
-        n_frozen=frozen,
-        classes=list(classes),
-        exclusive=exclusive,
-        computed_once=cut.name if cut else None,
-        execution=asdict(execution),
-    )
+    stage.write("running", **facts, computed_once=cut.name if cut else None)
     folder = stage.folder / "checkpoints"
     anatomy = anatomy_source(stage.config, spec, stage.cohort, stage.run)
     data = build_data(stage.config, spec, stage.cohort, anatomy, films=cut is None or cut.film)
@@ -91,8 +67,7 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         folder, spec.monitor, spec.schedule, spec.stop_after, spec.tasks, fingerprint
     )
     resume = str(folder / LAST) if (folder / LAST).is_file() else None
-    # A second pool of threads, which spins for a while after each density, would hold up torch's.
-    with warnings.catch_warnings(), threadpool_limits(1, "blas"):
+    with warnings.catch_warnings(), _one_thread_of_numpy():
         _quiet()
         begin = ComputeOnce(stage, cut.name, fingerprint, anatomy) if cut else None
         trainer = _trainer(stage, anatomy, checkpoint, begin, say, bar=bar)
@@ -110,6 +85,36 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         finish_contrast(stage, module)
     if is_first_rank():
         shutil.rmtree(stage.folder / FOLDER, ignore_errors=True)
+
+
+def _begin(stage: "StageRun") -> tuple[TaskModule, dict[str, Any]]:
+    """The module with what is handed over to it, frozen and laid out; and facts for the record."""
+    spec = stage.stage
+    module = build_module(stage.config, spec, stage.cohort)
+    classes, exclusive = stage_classes(spec, stage.cohort)
+    reports = []
+    for init, (name, path) in zip(spec.init, stage.sources(), strict=True):
+        source = f"init from '{name}'"
+        report = hand_over(module.network, read_weights(path), init.prefixes, source)
+        check_classes(module.network, report.loaded, classes, path, source)
+        reports.append(f"from '{name}': {report}")
+    trained, frozen = freeze(module.network, spec.train, spec.name)
+    execution = execution_here(stage.config.trainer)
+    if execution.layout == "channels_last":
+        module.to(memory_format=torch.channels_last)
+    if execution.compile:
+        # In place: names of weights stay.
+        module.network.compile()
+    # Lightning leaves modes as it finds them: this one holds frozen parts in evaluation mode.
+    module.train()
+    return module, {
+        "init": "; ".join(reports) or None,
+        "n_trained": trained,
+        "n_frozen": frozen,
+        "classes": list(classes),
+        "exclusive": exclusive,
+        "execution": asdict(execution),
+    }
 
 
 def _export(
@@ -186,6 +191,14 @@ def _trainer(
         use_distributed_sampler=False,
         default_root_dir=str(stage.folder),
     )
+
+
+def _one_thread_of_numpy() -> AbstractContextManager[object]:
+    """Its own pool of threads spins for a while after each density, and would hold up torch's."""
+    limited: AbstractContextManager[object] = (
+        ThreadpoolController().select(prefix="libscipy_openblas").limit(limits=1)
+    )
+    return limited
 
 
 def _quiet() -> None:

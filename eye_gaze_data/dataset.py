@@ -56,7 +56,7 @@ class GazeDataset(Dataset[list[Sample]]):
         anatomy: where organ masks come from; None for none.
         views: the augmentation of each view that a row gives; None for the film as it is.
         maps: false if nobody reads the gaze of these samples: it is left unknown and not drawn.
-        fitted: keeps films that were read, for this data set and others; None reads them each time.
+        films: keeps films that were read, for this data set and others; None reads them each time.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class GazeDataset(Dataset[list[Sample]]):
         anatomy: AnatomySource | None = None,
         views: Sequence[AugmentConfig | None] = (None,),
         maps: bool = True,
-        fitted: FittedFilms | None = None,
+        films: FittedFilms | None = None,
     ) -> None:
         self.cohort, self.size, self.seed = cohort, size, seed
         self.fit, self.stride = fit, stride
@@ -83,7 +83,7 @@ class GazeDataset(Dataset[list[Sample]]):
         self._labels = torch.from_numpy(cohort.labels[:, columns])
         self._class_of = np.full(len(cohort.pathologies) + 1, -1, np.int64)
         self._class_of[columns] = np.arange(len(columns))
-        self.fitted, self._grid = fitted, (size, fit, stride)
+        self.films, self._grid = films, (size, fit, stride)
 
     def __len__(self) -> int:
         return len(self.cohort)
@@ -130,12 +130,12 @@ class GazeDataset(Dataset[list[Sample]]):
 
     def _pixels(self, row: int, fitted: Frame) -> Tensor:
         """Pixels on the grid before augmentation."""
-        kept = None if self.fitted is None else self.fitted.get(self._grid, row)
+        kept = None if self.films is None else self.films.get(self._grid, row)
         if kept is not None:
             return kept
         pixels = self._read(row, fitted)
-        if self.fitted is not None:
-            self.fitted.keep(self._grid, row, pixels)
+        if self.films is not None:
+            self.films.keep(self._grid, row, pixels)
         return pixels
 
     def _read(self, row: int, fitted: Frame) -> Tensor:

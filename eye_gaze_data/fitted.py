@@ -1,7 +1,7 @@
-"""Fitted films, kept in memory: read once for all data sets of a run that show them alike."""
+"""Fitted films, kept in memory for all data sets of a process that show them on one grid."""
 
-from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Iterable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +23,15 @@ class FittedFilms:
         self.films, self.memory = films, memory
         self._grid: Hashable = None
         self._kept: dict[int, Tensor] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the films: a loader process that is not forked reads its own."""
+        return {**self.__dict__, "_kept": {}}
+
+    def forget_all_but(self, rows: Iterable[int]) -> None:
+        """Make room for what a stage reads: keep only films of these rows."""
+        wanted = set(rows)
+        self._kept = {row: film for row, film in self._kept.items() if row in wanted}
 
     def get(self, grid: Hashable, row: int) -> "Tensor | None":
         """The pixels of a row, if they were kept on this grid."""

@@ -104,16 +104,21 @@ class TaskModule(pl.LightningModule):
         """What the stage leaves as it found it, by its name in the network."""
         return frozen_state(self.network, statistics=not self.settings.legacy.drifting_statistics)
 
+    def moving_state(self) -> dict[str, Tensor]:
+        """The module's state without what is frozen."""
+        frozen = {f"network.{name}" for name in self.frozen()}
+        return {name: value for name, value in self.state_dict().items() if name not in frozen}
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out what is frozen: the stage begins with it when it is resumed, too."""
-        for name in self.frozen():
-            checkpoint["state_dict"].pop(f"network.{name}", None)
+        moving = self.moving_state()
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {n: value for n, value in state.items() if n in moving}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put back what was left out."""
-        own = self.state_dict()
-        names = (f"network.{name}" for name in self.frozen())
-        checkpoint["state_dict"] |= {name: own[name] for name in names if name in own}
+        moving, own = self.moving_state(), self.state_dict()
+        checkpoint["state_dict"] |= {n: value for n, value in own.items() if n not in moving}
 
     def weight(self, loss: str) -> float:
         """The weight of a loss in this epoch; none once its task is mature."""

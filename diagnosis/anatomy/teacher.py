@@ -28,7 +28,8 @@ def update_teacher(teacher: nn.Module, student: nn.Module, decay: float) -> None
     new = student.state_dict()
     for name, old in teacher.state_dict().items():
         if old.is_floating_point() and decay:
-            old.mul_(decay).add_(new[name], alpha=1 - decay)
+            # Exact where both are equal, so that what is frozen is the same in both.
+            old.lerp_(new[name], 1 - decay)
         else:
             old.copy_(new[name])
 

@@ -8,6 +8,7 @@ and accelerated (Efron, "Better bootstrap confidence intervals", JASA 1987), the
 leaving out one patient, and one reader, at a time; ``draws`` says of how many it is groups.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -198,7 +199,7 @@ def _intervals(
         low = high = float("nan")
         resampled = found[:, column]
         resampled = resampled[~np.isnan(resampled)]
-        if len(resampled) and value == value:
+        if len(resampled) and not math.isnan(value):
             own = [one.reshape(-1, len(values))[:, column] for one in influences]
             low, high = bca_bounds(value, resampled, own, level)
         counts = n, n_patients, level, len(resampled), method, n_readers

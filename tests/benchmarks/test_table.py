@@ -97,7 +97,8 @@ def test_peak_memory_is_what_a_call_adds_whatever_was_before() -> None:
 
     np.ones(4 * size, np.uint8)  # a higher peak, before
     assert fill(64) == pytest.approx(size, rel=0.2)
-    assert fill(16) == pytest.approx(size / 4, rel=0.5)
+    # From 32 MB on memory comes from the system each time, whatever was used and freed before.
+    assert fill(128) == pytest.approx(2 * size, rel=0.2)
 
 
 def test_sections_exist_and_have_rows() -> None:

@@ -52,8 +52,9 @@ def test_the_best_epoch_is_chosen_by_dice(finished: Path) -> None:
     assert record["monitor"]["value"] == pytest.approx(table["valid/dice"].max())
 
 
-def test_the_teacher_of_the_best_epoch_is_handed_over(tmp_path: Path) -> None:
-    run(anatomy_config(segment_stage(epochs=1)), tmp_path, say=lambda _: None)
+@pytest.mark.parametrize("train", [["*"], ["decoder.*", "head.*"]])
+def test_the_teacher_of_the_best_epoch_is_handed_over(tmp_path: Path, train: list[str]) -> None:
+    run(anatomy_config(segment_stage(epochs=1, train=train)), tmp_path, say=lambda _: None)
     best = load_file(tmp_path / "01-anatomy" / "weights.safetensors")
     last = torch.load(tmp_path / "01-anatomy" / "checkpoints" / "last.ckpt", weights_only=True)
     state = last["state_dict"]

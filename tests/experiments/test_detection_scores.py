@@ -35,7 +35,7 @@ from experiments.report.detection_tables import detection_groups
 from experiments.report.run_folder import RunFolder
 from experiments.status import metric_lines
 from eye_gaze_data.cohort import BoxTable, Cohort
-from eye_gaze_data.errors import ConfigError
+from eye_gaze_data.errors import ConfigError, DataError
 from eye_gaze_data.files import read_json
 from eye_gaze_data.geometry import fit_frame
 from tests.experiments.small import small_stage, small_tree
@@ -243,6 +243,8 @@ def test_the_table_scores_films_with_a_complete_list(cohort: Cohort, tmp_path: P
     matches = read_matches(tmp_path / "evaluate", names, classes)
     again = mean_average_precision(matches, np.ones((1, len(names))))
     assert_allclose(again, [found["map"]["value"]])
+    with pytest.raises(DataError, match=r"detections.csv: expected boxes of Mass, found '\w+'"):
+        read_matches(tmp_path / "evaluate", names, ["Mass"])
     written = pd.read_csv(tmp_path / "evaluate" / "detections.csv")
     assert written["score"].isna().sum() == len(frame)
     assert not set(written["image_id"]) - set(names)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from diagnosis.config import SmpUNetConfig
 from experiments import estimate
 from experiments.build import build_cohorts, build_network, shapes_of
 from experiments.estimate import StepCost, estimate_lines, free_space, step_cost
@@ -36,6 +37,18 @@ def test_a_detector_is_counted_without_a_box() -> None:
     assert replace(costs[0], saved=0) == replace(costs[1], saved=0)
     # The heads at the finest level alone: 2 x 5 convolutions of 16 channels at 8x8 or finer.
     assert costs[0].forward > 8 * 10 * 2 * 9 * 16 * 16 * 16
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "mit_b0"])
+def test_shapes_are_those_of_the_network_also_where_an_encoder_computes_itself(
+    encoder: str,
+) -> None:
+    model = SmpUNetConfig(kind="smp_unet", encoder=encoder, in_channels=3)
+    bare, whole = shapes_of(model, 4), build_network(model, 4, seed=0)
+    assert {value.device.type for value in bare.state_dict().values()} == {"meta"}
+    assert {n: v.shape for n, v in bare.state_dict().items()} == {
+        n: v.shape for n, v in whole.state_dict().items()
+    }
 
 
 @pytest.mark.slow

@@ -197,17 +197,17 @@ def test_chosen_classes_reorder_labels_and_drop_boxes() -> None:
 
 
 def test_a_sample_depends_on_seed_epoch_row_and_repeat_alone() -> None:
-    def dataset(seed: int = 3, fitted: FittedFilms | None = None) -> GazeDataset:
+    def dataset(seed: int = 3, films: FittedFilms | None = None) -> GazeDataset:
         cohort = _cohort()
         anatomy = CohortAnatomy(cohort, cohort.organs)
         gaze = GazeConfig(readers="sample")
         return GazeDataset(
-            cohort, GRID, seed, anatomy=anatomy, gaze=gaze, views=(EVERYTHING,) * 2, fitted=fitted
+            cohort, GRID, seed, anatomy=anatomy, gaze=gaze, views=(EVERYTHING,) * 2, films=films
         )
 
     keys = [(epoch, row) for epoch in range(3) for row in range(3)]
     films = FittedFilms(3)
-    forward, backward, unkept = dataset(fitted=films), dataset(fitted=films), dataset()
+    forward, backward, unkept = dataset(films=films), dataset(films=films), dataset()
     first = {key: forward[key] for key in keys}
     second = {key: backward[key] for key in reversed(keys)}
     third = {key: unkept[key] for key in keys[::2] + keys}
@@ -234,14 +234,14 @@ def test_data_sets_on_one_grid_read_a_film_once() -> None:
     cohort = replace(_cohort(), images=films)
     small = (GRID[0] // 2, GRID[1] // 2)
     for size, reads in ((GRID, 3), (GRID, 3), (small, 6), (GRID, 9)):
-        kept = GazeDataset(cohort, size, views=(None, TURNED), fitted=cohort.fitted)
+        kept = GazeDataset(cohort, size, views=(None, TURNED), films=cohort.fitted)
         read = GazeDataset(_cohort(), size, views=(None, TURNED))
         for epoch in range(2):
             for row in range(3):
                 for one, other in zip(kept[epoch, row], read[epoch, row], strict=True):
                     assert _equal(one, other)
         assert films.reads == reads
-    strided = GazeDataset(cohort, GRID, fit="strided", stride=2, fitted=cohort.fitted)
+    strided = GazeDataset(cohort, GRID, fit="strided", stride=2, films=cohort.fitted)
     assert _equal(strided[0, 0][0], GazeDataset(_cohort(), GRID, fit="strided", stride=2)[0, 0][0])
 
 

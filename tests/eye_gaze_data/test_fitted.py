@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 import torch
 
@@ -32,3 +34,24 @@ def test_one_grid_is_kept_at_a_time() -> None:
     found = store.get("other", 1)
     assert found is not None
     assert torch.equal(found, film(1))
+
+
+def test_what_a_stage_does_not_read_makes_room() -> None:
+    store = FittedFilms(3, 2 * ONE)
+    for row in range(3):
+        store.keep("grid", row, film(row))
+    assert store.get("grid", 2) is None
+    store.forget_all_but([1, 2])
+    store.keep("grid", 2, film(2))
+    kept = [store.get("grid", row) is not None for row in range(3)]
+    assert kept == [False, True, True]
+
+
+def test_films_do_not_travel_to_other_processes() -> None:
+    store = FittedFilms(3)
+    store.keep("grid", 0, film(0))
+    other = pickle.loads(pickle.dumps(store))  # noqa: S301 - our own bytes
+    assert other.get("grid", 0) is None
+    assert store.get("grid", 0) is not None
+    other.keep("grid", 1, film(1))
+    assert other.get("grid", 1) is not None

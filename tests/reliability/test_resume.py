@@ -83,7 +83,7 @@ def test_a_stage_does_not_go_on_with_another_frozen_part(
     before = checkpoint.read_bytes()
     # As where a release of torch draws other weights from the same seed.
     built = build.build_network
-    monkeypatch.setattr(build, "build_network", lambda model, n, _: built(model, n, 17))
+    monkeypatch.setattr(build, "build_network", lambda model, n, seed: built(model, n, seed + 17))
     with pytest.raises(StageError, match=r"last.ckpt: what the stage keeps frozen has other"):
         trained(config, tmp_path)
     assert checkpoint.read_bytes() == before
