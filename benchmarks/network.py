@@ -1,9 +1,14 @@
 """Training step and inference of the dual encoder against the reference network.
 
-python -m benchmarks network
+Both in one process that keeps freed memory, as a stage does: what the networks themselves take.
+And the step once more beside the reference in a process of its own, which does not: what a stage
+gains over a script.
 """
 
+import multiprocessing
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -11,37 +16,70 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from diagnosis.losses import cross_entropy
+from experiments.allocator import freed_memory_kept
 from saliency.losses import kl_divergence_loss
 
 from .reference_network import pair
-from .table import Row, matmul_rate, wall
+from .table import Row, Timer, matmul_rate, wall
 
 SMALL = ((8, 16, 32, 64, 96), {"growth_rate": 16, "block_config": (2, 4, 4, 2)})
 CLASSES = 3
 
 
 def rows() -> Iterator[Row]:
-    yield from network_rows("small network, 96x96, 16 films", 96, 16, SMALL)
-    yield from network_rows("full network, 256x256, 4 films", 256, 4, ())
+    spawn = multiprocessing.get_context("spawn")
+    for small in (True, False):
+        with ProcessPoolExecutor(1, spawn) as plain, freed_memory_kept():
+            yield from network_rows(plain, small=small)
 
 
-def network_rows(name: str, side: int, films: int, sizes: tuple[object, ...]) -> Iterator[Row]:
-    """Inference and a training step; outputs and the first gradient are compared before."""
-    ours, theirs = pair(CLASSES, *sizes)  # type: ignore[arg-type]
-    image = torch.rand(films, 1, side, side, generator=torch.Generator().manual_seed(1))
+def network_rows(plain: Executor, *, small: bool) -> Iterator[Row]:
+    """Inference and a training step; outputs and the first gradient are compared before.
+
+    Args:
+        plain: runs the reference in another process.
+        small: network, or the full one.
+    """
+    ours, theirs, image = given(small=small)
     agree(ours, theirs, image)
     flops = _flops(ours, image)
+    name = f"{'small' if small else 'full'} network, "
+    name += f"{image.shape[2]}x{image.shape[3]}, {len(image)} films"
     peer = "the straightforward network"
-    rounds = 3 if side > 128 else 5
 
     def least(times: int) -> Callable[[], float]:
         return lambda: times * flops / matmul_rate()
 
     yield Row(f"inference, {name}", wall(inference(ours, image)), peer,
               wall(inference(theirs, image)),
-              "matmul peak", least(1), rounds=rounds)  # fmt: skip
-    yield Row(f"training step, {name}", wall(step(ours, image)), peer, wall(step(theirs, image)),
-              "matmul peak", least(3), rounds=rounds)  # fmt: skip
+              "matmul peak", least(1))  # fmt: skip
+    mine = wall(step(ours, image))
+    yield Row(f"training step, {name}", mine, peer, wall(step(theirs, image)),
+              "matmul peak", least(3))  # fmt: skip
+    yield Row(f"training step as in a stage, {name}", mine, f"{peer} in a script",
+              lambda: plain.submit(_plain_step, small=small).result(),
+              "matmul peak", least(3), rounds=5 if small else 2)  # fmt: skip
+
+
+def given(*, small: bool) -> tuple[nn.Module, nn.Module, Tensor]:
+    """gazedx's network, the reference, and a batch."""
+    ours, theirs = pair(CLASSES, *(SMALL if small else ()))
+    films, side = (16, 96) if small else (4, 256)
+    return (
+        ours,
+        theirs,
+        torch.rand(films, 1, side, side, generator=torch.Generator().manual_seed(1)),
+    )
+
+
+def _plain_step(*, small: bool) -> float:
+    return _plain_timer(small=small)()
+
+
+@cache
+def _plain_timer(*, small: bool) -> Timer:
+    _, theirs, image = given(small=small)
+    return wall(step(theirs, image))
 
 
 def agree(ours: nn.Module, theirs: nn.Module, image: Tensor) -> None:

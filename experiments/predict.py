@@ -28,6 +28,7 @@ from eye_gaze_data.files import without_nan, write_atomic
 from eye_gaze_data.geometry import fit_frame
 from eye_gaze_data.images import read_image
 
+from .allocator import freed_memory_kept
 from .detection_scores import original_boxes
 from .pictures import write_boxes, write_overlay, write_tiff
 from .prediction_config import NOTICE
@@ -108,7 +109,11 @@ def predict_files(
     failures: list[str] = []
     lines = out / "predictions.jsonl"
     count = 0
-    with lines.open("w", encoding="utf-8") as file, ThreadPoolExecutor(_THREADS) as pool:
+    with (
+        freed_memory_kept(keep=predictor.device.type == "cpu"),
+        lines.open("w", encoding="utf-8") as file,
+        ThreadPoolExecutor(_THREADS) as pool,
+    ):
         read = _ahead(
             pool, lambda one: _read(predictor, *one, writes), _named(list_films(paths, out)), batch
         )

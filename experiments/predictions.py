@@ -25,7 +25,9 @@ from eye_gaze_data.errors import DataError
 from eye_gaze_data.files import read_json, remove_leftovers, sha256_of, write_atomic, write_json
 from eye_gaze_data.geometry import fit_frame, valid_pixels
 
+from .allocator import freed_memory_kept
 from .anatomy_source import ensure_masks
+from .devices import choose_device
 from .finished import FinishedStage
 from .predictor import Prediction, Predictor
 
@@ -66,18 +68,21 @@ class StoredPredictions:
             maps: false stores the logits alone.
         """
         size = self.finished.stage.batch_size
-        for start in range(0, len(rows), size):
-            part = [int(row) for row in rows[start : start + size]]
-            missing = [row for row in part if self._stored(row, maps=maps) is None]
-            if not missing:
-                continue
-            # The whole batch again: the last digits of a prediction depend on its neighbours.
-            batch = collate([self._dataset[0, row] for row in part])
-            for row, one in zip(part, self._predictor.predict_batch(batch), strict=True):
-                if row in missing:
-                    _write(self._path(row, maps=maps), one, maps=maps)
-                    self.n_predicted += 1
-                    self.step()
+        with freed_memory_kept(keep=choose_device(self.device).type == "cpu"):
+            for start in range(0, len(rows), size):
+                self._ensure_batch([int(row) for row in rows[start : start + size]], maps=maps)
+
+    def _ensure_batch(self, rows: list[int], *, maps: bool) -> None:
+        missing = [row for row in rows if self._stored(row, maps=maps) is None]
+        if not missing:
+            return
+        # The whole batch again: the last digits of a prediction depend on its neighbours.
+        batch = collate([self._dataset[0, row] for row in rows])
+        for row, one in zip(rows, self._predictor.predict_batch(batch), strict=True):
+            if row in missing:
+                _write(self._path(row, maps=maps), one, maps=maps)
+                self.n_predicted += 1
+                self.step()
 
     def of(self, row: int) -> Prediction:
         """The prediction of a row that ``ensure`` was called with.

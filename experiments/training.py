@@ -19,6 +19,7 @@ from eye_gaze_data.files import sha256_of_file
 from saliency.frozen import freeze, frozen_fingerprint
 from saliency.module import TaskModule
 
+from .allocator import freed_memory_kept
 from .anatomy_source import anatomy_source
 from .board import epochs_before
 from .build import build_module
@@ -67,7 +68,8 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
         folder, spec.monitor, spec.schedule, spec.stop_after, spec.tasks, fingerprint
     )
     resume = str(folder / LAST) if (folder / LAST).is_file() else None
-    with warnings.catch_warnings(), _one_thread_of_numpy():
+    kept = freed_memory_kept(keep=_keeps_memory(stage))
+    with warnings.catch_warnings(), _one_thread_of_numpy(), kept:
         _quiet()
         begin = ComputeOnce(stage, cut.name, fingerprint, anatomy) if cut else None
         trainer = _trainer(stage, anatomy, checkpoint, begin, say, bar=bar)
@@ -191,6 +193,12 @@ def _trainer(
         use_distributed_sampler=False,
         default_root_dir=str(stage.folder),
     )
+
+
+def _keeps_memory(stage: "StageRun") -> bool:
+    """On a CPU, unless its user chose less memory before speed."""
+    saving = getattr(stage.config.models[stage.stage.model], "checkpointing", False)
+    return execution_here(stage.config.trainer).device == "cpu" and not saving
 
 
 def _one_thread_of_numpy() -> AbstractContextManager[object]:
