@@ -113,7 +113,7 @@ def rows() -> "Iterator[Row]":
             assert np.abs(density - blur(x, y)[1]).sum() < 1e-5
             what = f"density of one reading {name}, {FILM[1]}x{FILM[0]}, {SAMPLES} samples"
             yield Row(what, cpu(partial(ours, x, y)), peer,
-                      partial(_seconds_of, blur, x, y))  # fmt: skip
+                      partial(_seconds_of, blur, x, y), rounds=3)  # fmt: skip
 
 
 def _seconds_of(blur: Callable[[Map, Map], tuple[float, Map]], x: Map, y: Map) -> float:

@@ -1,4 +1,7 @@
-"""``--engine onnxruntime`` beside eager torch; outputs are compared before anything is timed."""
+"""``--engine onnxruntime`` beside eager torch; outputs are compared before anything is timed.
+
+Both keep freed memory, as ``predict`` does.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +12,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from experiments.allocator import freed_memory_kept
 from experiments.gaze_model import GazeModel
 from experiments.load import load_config
 from experiments.onnx_engine import OnnxEngine
@@ -30,10 +34,11 @@ DEEP = {
 
 def rows() -> Iterator[Row]:
     small = load_config(Path("demo")).models["network"].model_dump(mode="json")
-    for batch in (1, 16):
-        yield inference_row("the demo's network", small, (64, 64), batch)
-        yield inference_row("a small deep network", DEEP, (96, 96), batch)
-    yield inference_row("the full network", FULL, (256, 256), 4)
+    with freed_memory_kept():
+        for batch in (1, 16):
+            yield inference_row("the demo's network", small, (64, 64), batch)
+            yield inference_row("a small deep network", DEEP, (96, 96), batch)
+        yield inference_row("the full network", FULL, (256, 256), 4)
 
 
 def inference_row(name: str, network: dict[str, Any], size: tuple[int, int], batch: int) -> Row:
