@@ -8,9 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eye_gaze_data.errors import ConfigError, DataError, GazedxError
+from eye_gaze_data.errors import ConfigError, GazedxError
 
-from .console import Config, Json, Quiet, Seed, Set, echo_json, load_run, say_metrics, show_progress
+from .config_commands import config_app
+from .console import (
+    Config,
+    Json,
+    Quiet,
+    Seed,
+    Set,
+    echo_json,
+    load_run,
+    run_folder,
+    say_metrics,
+    show_progress,
+)
 from .data_commands import data_app
 from .evaluation_commands import compare, score
 from .model_commands import export, predict
@@ -27,7 +39,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-config_app = typer.Typer(help="Show and check run configs.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(config_app, name="config")
 
@@ -70,13 +81,13 @@ def run(
     """Run all stages, then evaluate and report. Run it again to go on where it stopped."""
     loaded = load_run(config, overrides, seed, device)
     if dry_run:
-        _show_plan(loaded, _folder(loaded, out), as_json=as_json)
+        _show_plan(loaded, run_folder(loaded, out), as_json=as_json)
         return
-    _train(loaded, _folder(loaded, out), quiet=quiet or as_json, first=first, last=last)
+    _train(loaded, run_folder(loaded, out), quiet=quiet or as_json, first=first, last=last)
     from .ranks import is_first_rank
 
     if last is None and is_first_rank():
-        _evaluate(_folder(loaded, out), None, device, quiet=quiet, as_json=as_json)
+        _evaluate(run_folder(loaded, out), None, device, quiet=quiet, as_json=as_json)
 
 
 def _kind_command(kind: str, text: str) -> None:
@@ -89,7 +100,7 @@ def _kind_command(kind: str, text: str) -> None:
         quiet: Quiet = False,
     ) -> None:
         loaded = load_run(config, overrides, seed, device)
-        _train(loaded, _folder(loaded, out), quiet=quiet, kinds=[kind])
+        _train(loaded, run_folder(loaded, out), quiet=quiet, kinds=[kind])
 
     app.command(name=kind, help=text)(command)
 
@@ -225,71 +236,6 @@ def doctor(
         _echo_table(["check", "result", "advice"], rows)
     if any(row["advice"] for row in rows):
         raise typer.Exit(1)
-
-
-@config_app.command("check")
-def config_check(config: Config, overrides: Set = None) -> None:
-    """Check keys, stages and losses; where data are there: globs, sites, memory, time, disk."""
-    from .plan import check_everything
-
-    for line in check_everything(load_run(config, overrides, None, None)):
-        typer.echo(line)
-
-
-@config_app.command("show")
-def config_show(
-    config: Config,
-    overrides: Set = None,
-    seed: Seed = None,
-    as_yaml: Annotated[
-        bool, typer.Option("--yaml", help="The resolved config instead, every default written out.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Print the plan: what trains, what is frozen, what is handed over, in which turns."""
-    from .load import dump_config
-
-    loaded = load_run(config, overrides, seed, None)
-    if as_yaml:
-        typer.echo(dump_config(loaded))
-        return
-    from dataclasses import asdict
-
-    from .execution import execution_here
-    from .plan import declared, plan
-    from .plan_table import print_plan
-
-    folder = _folder(loaded, None)
-    try:
-        rows = plan(loaded, folder)
-    except DataError as error:
-        typer.echo(f"nothing is counted, the data are not there: {error}", err=True)
-        rows = declared(loaded, folder)
-    try:
-        execution = execution_here(loaded.trainer)
-    except ConfigError as error:
-        # Shown where it was written, for another machine.
-        typer.echo(f"how stages compute is decided where they run: {error}", err=True)
-        execution = None
-    if as_json:
-        chosen = asdict(execution) if execution else None
-        echo_json({"plan": rows, "execution": chosen, "config": loaded.model_dump(mode="json")})
-        return
-    print_plan(rows)
-    if execution is not None:
-        typer.echo(f"on this machine: {execution}")
-
-
-@config_app.command("schema")
-def config_schema() -> None:
-    """Print the JSON schema of a config file, for editors."""
-    from .schema import file_schema
-
-    echo_json(file_schema())
-
-
-def _folder(config: "RunConfig", out: Path | None) -> Path:
-    return out or Path("runs") / config.name
 
 
 def _train(config: "RunConfig", folder: Path, *, quiet: bool, **choice: Any) -> None:  # noqa: ANN401

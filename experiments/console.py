@@ -58,3 +58,8 @@ def load_run(
     if device is not None:
         given.append(f"trainer.device={device}")
     return load_config(config, given)
+
+
+def run_folder(config: "RunConfig", out: Path | None) -> Path:
+    """Where a run is written: ``runs/NAME`` unless the command says otherwise."""
+    return out or Path("runs") / config.name

@@ -34,15 +34,10 @@ def freeze(network: nn.Module, globs: tuple[str, ...], stage: str) -> tuple[int,
     return trained, frozen
 
 
-def frozen_fingerprint(network: nn.Module, *, statistics: bool = True) -> str:
-    """SHA-256 over ``frozen_state``.
-
-    Args:
-        network: with its parameters frozen.
-        statistics: false leaves buffers out.
-    """
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names and values."""
     digest = hashlib.sha256()
-    for name, value in frozen_state(network, statistics=statistics).items():
+    for name, value in state.items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -16,6 +16,7 @@ from eye_gaze_data.errors import StageError
 
 from .config import LegacyConfig, OptimiserConfig, ScheduleConfig
 from .cooperation import Cooperation, Weight, mean_weight, rate_groups, weight_in
+from .epoch_means import EpochMeans
 from .frozen import frozen_state, hold_frozen
 from .network import Network, Task
 from .optimisers import build_optimiser, rate_factor
@@ -78,7 +79,7 @@ class TaskModule(pl.LightningModule):
     def __init__(self, network: Network, settings: TaskSettings) -> None:
         super().__init__()
         self.network, self.settings = network, settings
-        self._tallies: dict[str, _Tally] = {}
+        self._means = EpochMeans()
         self.matured: set[str] = set()
         self._resting: frozenset[str] = frozenset()
         self.uncertainty: UncertaintyWeighting | None = None
@@ -195,13 +196,13 @@ class TaskModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last epoch's values."""
-        self._tallies = {}
+        self._means = EpochMeans()
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """One batch of validation: counts the values of each loss, updates the metrics."""
         for name, term in self.loss_terms(batch).items():
             # Neither turns nor maturity change by what epochs compare.
-            self._add_tally(name, term, mean_weight(self.settings.losses.get(name, 0.0)))
+            self._means.add(name, term, mean_weight(self.settings.losses.get(name, 0.0)))
         self.validate(batch)
 
     def tally(self, name: str, values: Tensor, weight: float = 0.0) -> None:
@@ -212,27 +213,11 @@ class TaskModule(pl.LightningModule):
             values: any number of them, none too.
             weight: in ``valid/loss``.
         """
-        self._add_tally(name, LossTerm(values.detach().double()), weight)
-
-    def _add_tally(self, name: str, term: LossTerm, weight: float) -> None:
-        before = self._tallies.get(name, _Tally())
-        total, count = (float(part) for part in term.sums())
-        self._tallies[name] = _Tally(before.total + total, before.count + count, weight)
+        self._means.add(name, LossTerm(values.detach().double()), weight)
 
     def on_validation_epoch_end(self) -> None:
-        """Log ``valid/loss`` and each mean over the known rows of all batches and ranks.
-
-        A mean over no row is NaN and no part of the loss.
-        """
-        parts = _gathered(self._tallies)
-        means, terms = {}, []
-        for name in dict.fromkeys(name for part in parts for name in part):
-            tallies = [part[name] for part in parts if name in part]
-            count = sum(tally.count for tally in tallies)
-            means[name] = sum(tally.total for tally in tallies) / count if count else math.nan
-            if count and tallies[0].weight:
-                terms.append(tallies[0].weight * means[name])
-        means["loss"] = sum(terms) if terms else math.nan
+        """Log ``valid/loss`` and each mean over the known rows of all batches and ranks."""
+        means = self._means.compute()
         self._log("valid", {name: torch.tensor(mean) for name, mean in means.items()}, 1)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -332,19 +317,3 @@ def _normalised(term: LossTerm) -> tuple[Tensor, Tensor]:
 
 def _mean(total: Tensor, count: Tensor) -> Tensor:
     return total / count.where(count > 0, torch.ones_like(count))
-
-
-@dataclass(frozen=True)
-class _Tally:
-    total: float = 0.0
-    count: float = 0.0
-    weight: float = 0.0
-
-
-def _gathered(tallies: dict[str, _Tally]) -> list[dict[str, _Tally]]:
-    """The tallies of all ranks; ranks may have seen different numbers of batches."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [tallies]
-    parts: list[dict[str, _Tally]] = [{}] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, tallies)
-    return parts

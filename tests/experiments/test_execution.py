@@ -192,7 +192,7 @@ def test_a_fused_step_is_the_plain_step(name: str) -> None:
 def test_config_show_says_how_stages_will_compute(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from experiments.cli import config_show
+    from experiments.config_commands import config_show
 
     path = tmp_path / "small.yaml"
     path.write_text(dump_config(small_config()))
@@ -208,7 +208,7 @@ def test_config_show_says_how_stages_will_compute(
 def test_a_plan_for_a_gpu_can_be_shown_without_one(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from experiments.cli import config_show
+    from experiments.config_commands import config_show
 
     path = tmp_path / "small.yaml"
     path.write_text(dump_config(small_config(trainer={"device": "cuda"})))

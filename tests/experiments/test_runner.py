@@ -205,7 +205,7 @@ def test_a_frozen_part_that_moved_fails_the_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prints = itertools.count()
-    monkeypatch.setattr(training, "frozen_fingerprint", lambda *_, **__: str(next(prints)))
+    monkeypatch.setattr(training, "fingerprint", lambda *_, **__: str(next(prints)))
     config = small_config(stages=[small_stage("gaze", "cooperative", "saliency", epochs=1)])
     with pytest.raises(StageError, match="stage 'gaze': a frozen parameter or statistic changed"):
         quiet(config, tmp_path)

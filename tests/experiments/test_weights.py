@@ -11,15 +11,7 @@ from experiments.weights import (
     save_weights,
 )
 from eye_gaze_data.errors import StageError
-
-
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.ModuleDict({
-        "encoder_a": nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)),
-        "encoder_b": nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)),
-        "head": nn.Linear(2, 3),
-    })  # fmt: skip
+from tests.networks import two_encoders
 
 
 def filled(module: nn.Module, value: float) -> dict[str, torch.Tensor]:
@@ -27,7 +19,7 @@ def filled(module: nn.Module, value: float) -> dict[str, torch.Tensor]:
 
 
 def test_weights_survive_a_round_trip(tmp_path: Path) -> None:
-    state = network().state_dict()
+    state = two_encoders().state_dict()
     save_weights(tmp_path / "w.safetensors", state, {"stage": "x"})
     again = read_weights(tmp_path / "w.safetensors")
     assert again.keys() == state.keys()
@@ -44,14 +36,14 @@ def test_broken_weights_are_named(tmp_path: Path, content: bytes) -> None:
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    save_weights(path, network().state_dict())
+    save_weights(path, two_encoders().state_dict())
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(StageError, match="expected safetensors"):
         read_weights(path)
 
 
 def test_hand_over_renames_by_the_longest_prefix_and_reports() -> None:
-    target, state = network(), filled(network(), 7.0)
+    target, state = two_encoders(), filled(two_encoders(), 7.0)
     report = hand_over(target, state, {"encoder_a.": "encoder_b."}, "test")
     assert (target.get_submodule("encoder_b")[0].weight == 7).all()  # type: ignore[index]
     assert not (target.get_submodule("encoder_a")[0].weight == 7).any()  # type: ignore[index]
@@ -61,14 +53,14 @@ def test_hand_over_renames_by_the_longest_prefix_and_reports() -> None:
 
 
 def test_hand_over_refuses_what_does_not_fit() -> None:
-    state = network().state_dict()
+    state = two_encoders().state_dict()
     with pytest.raises(StageError, match="prefix 'encoder_c.' matches no tensor; did you mean"):
-        hand_over(network(), state, {"encoder_c.": ""}, "test")
+        hand_over(two_encoders(), state, {"encoder_c.": ""}, "test")
     with pytest.raises(StageError, match=r"has no place in the network \(as 'other.0.weight'\)"):
-        hand_over(network(), state, {"encoder_a.": "other."}, "test")
+        hand_over(two_encoders(), state, {"encoder_a.": "other."}, "test")
     state["head.weight"] = torch.zeros(5, 2)
     with pytest.raises(StageError, match=r"shape \(5, 2\), the network expects \(3, 2\)"):
-        hand_over(network(), state, {"": ""}, "test")
+        hand_over(two_encoders(), state, {"": ""}, "test")
 
 
 def test_the_same_weights_are_the_same_bytes_whatever_the_order_of_facts(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, distributed, nn
 from diagnosis.dual_encoder import DualEncoderUNet
 from diagnosis.module import CooperativeModule
 from eye_gaze_data.batch import Batch, collate
-from saliency.module import TaskModule, TaskSettings, _gathered
+from saliency.module import TaskModule, TaskSettings
 
 ROWS, SIZE, CLASSES = 8, (32, 32), 3
 WEIGHTS = {"bce": torch.tensor([1.0, 3.0, 0.5])}
@@ -111,11 +111,8 @@ def _validated(module: CooperativeModule, batch: Batch) -> dict[str, Tensor]:
         module.validation_step(batch, 0)
     metrics = {"auroc": module.auroc, "cc": module.cc, "nss": module.nss}
     found = {f"valid.{name}": metric.compute() for name, metric in metrics.items()}
-    parts = _gathered(module._tallies)
-    for name in ("bce", "kld"):
-        total, count = (sum(getattr(p[name], k) for p in parts) for k in ("total", "count"))
-        found[f"valid.{name}"] = torch.tensor(total / count if count else torch.nan)
-    return found
+    means = module._means.compute()
+    return found | {f"valid.{name}": torch.tensor(means[name]) for name in ("bce", "kld")}
 
 
 def main() -> None:

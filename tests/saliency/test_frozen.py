@@ -1,22 +1,13 @@
 import pytest
 import torch
-from torch import nn
 
 from eye_gaze_data.errors import ConfigError
-from saliency.frozen import freeze, frozen_fingerprint, frozen_state, hold_frozen
-
-
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.ModuleDict({
-        "encoder_a": nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)),
-        "encoder_b": nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)),
-        "head": nn.Linear(2, 3),
-    })  # fmt: skip
+from saliency.frozen import fingerprint, freeze, frozen_state, hold_frozen
+from tests.networks import two_encoders
 
 
 def test_freeze_counts_and_refuses_globs_without_a_match() -> None:
-    module = network()
+    module = two_encoders()
     trained, frozen = freeze(module, ("head.*", "encoder_b.1.*"), "x")
     assert (trained, frozen) == (9 + 4, 2 * 20 + 4)
     assert [n for n, p in module.named_parameters() if p.requires_grad] == [
@@ -27,19 +18,19 @@ def test_freeze_counts_and_refuses_globs_without_a_match() -> None:
 
 
 def test_the_fingerprint_sees_frozen_parameters_and_statistics_only() -> None:
-    module = network()
+    module = two_encoders()
     freeze(module, ("head.*",), "x")
-    before = frozen_fingerprint(module)
+    before = fingerprint(frozen_state(module))
     with torch.no_grad():
         module.get_submodule("head").weight.add_(1)  # type: ignore[operator]
-    assert frozen_fingerprint(module) == before
+    assert fingerprint(frozen_state(module)) == before
     mean = module.get_submodule("encoder_a")[1].running_mean  # type: ignore[index]
     mean[0] += 1e-6
-    assert frozen_fingerprint(module) != before
+    assert fingerprint(frozen_state(module)) != before
 
 
 def test_what_is_frozen_is_parameters_and_the_statistics_of_wholly_frozen_modules() -> None:
-    module = network()
+    module = two_encoders()
     freeze(module, ("head.*", "encoder_b.1.bias"), "x")
     statistics = {"running_mean", "running_var", "num_batches_tracked"}
     frozen = {"encoder_a.0.weight", "encoder_a.0.bias", "encoder_a.1.weight", "encoder_a.1.bias"}
@@ -49,7 +40,7 @@ def test_what_is_frozen_is_parameters_and_the_statistics_of_wholly_frozen_module
 
 
 def test_a_norm_with_one_trained_parameter_is_trained() -> None:
-    module = network()
+    module = two_encoders()
     freeze(module, ("encoder_b.1.bias",), "x")
     hold_frozen(module.train())
     modes = {name for name, part in module.named_modules() if part.training}

@@ -238,7 +238,7 @@ def test_validation_is_the_mean_over_ranks_with_different_batches(
     others.tally("level", torch.tensor([]), 0.5)
 
     def gather(parts: list[object], own: object) -> None:
-        parts[:] = [own, others._tallies, {}]
+        parts[:] = [own, others._means._tallies, {}]
 
     def log(values: Mapping[str, Tensor], **_: object) -> None:
         logged.update({name: value.item() for name, value in values.items()})
