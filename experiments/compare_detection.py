@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from diagnosis.metrics import Matches, mean_average_precision, side_by_side
 from eye_gaze_data.errors import ConfigError
-from saliency.metrics import bootstrap_statistic
+from saliency.metrics import bootstrap_statistics
 from saliency.metrics.comparison import Comparison, seed_spread
 
 from .detection_scores import THRESHOLDS
@@ -45,14 +45,15 @@ def compare_boxes(
         seed: of the draws and of the swaps.
     """
     resamples = min(resamples, MOST_RESAMPLES)
+
+    def differences(weights: Numbers) -> Numbers:
+        levels = THRESHOLDS.values()
+        columns = [_mean(first, weights, at) - _mean(second, weights, at) for at in levels]
+        return np.stack(columns, 1)
+
+    intervals = bootstrap_statistics(differences, patients, resamples=resamples, seed=seed)
     found = []
-    for name, thresholds in THRESHOLDS.items():
-        interval = bootstrap_statistic(
-            lambda weights, t=thresholds: _mean(first, weights, t) - _mean(second, weights, t),  # type: ignore[misc]
-            patients,
-            resamples=resamples,
-            seed=seed,
-        )
+    for interval, (name, thresholds) in zip(intervals, THRESHOLDS.items(), strict=True):
         p_value = math.nan
         if len(first) == len(second) and interval.n_patients > 1:
             p_value = _swapped(first, second, patients, thresholds, seed)

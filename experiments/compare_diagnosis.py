@@ -55,40 +55,38 @@ def compare_auroc_of(
     if not findings:
         return []
     labels = first[0][[f"label_{name}" for name in findings]].to_numpy(np.float64)
-    columns = [f"probability_{name}" for name in findings]
+    told = [c for c in range(len(findings)) if {0.0, 1.0} <= set(labels[:, c])]
+    if not told:
+        return []
+    names, labels = [findings[c] for c in told], labels[:, told]
+    columns = [f"probability_{name}" for name in names]
     one, other = (
         np.stack([table[columns].to_numpy(np.float64) for table in tables])
         for tables in (first, second)
     )
-    told = [c for c in range(len(findings)) if {0.0, 1.0} <= set(labels[:, c])]
-    if not told:
-        return []
     patients = first[0]["patient_id"].to_numpy()
-    swapped = _swaps(one[..., told], other[..., told], labels[:, told], patients, seed, swaps)
+    difference = partial(_difference, one, other, labels)
     intervals = bootstrap_statistics(
-        lambda weights: _difference(
-            one[..., told], other[..., told], labels[:, told], partial(_aurocs, weights=weights)
-        ),
+        lambda weights: difference(partial(_aurocs, weights=weights)),
         patients,
-        left_out=lambda unit, n_units: _difference(
-            one[..., told],
-            other[..., told],
-            labels[:, told],
-            partial(_left_out, unit=unit, n_units=n_units),
-        ),
+        left_out=lambda unit, n: difference(partial(_left_out, unit=unit, n_units=n)),
         resamples=resamples,
         seed=seed,
     )
-    found = []
-    for place, columns_of in enumerate([told, *([c] for c in told if each)]):
-        p_value = math.nan if swapped is None else swapped[place]
-        if place and len(one) == len(other) == 1:
-            c = columns_of[0]
-            p_value = compare_auroc(one[0, :, c], other[0, :, c], labels[:, c], patients).p_value
-        name = f"AUROC {findings[columns_of[0]]}" if place else MACRO
-        unknown = int(np.isnan(labels[:, columns_of]).all(1).sum())
-        found.append(Comparison(intervals[place], p_value, False, unknown, metric=name))
-    return found
+    p_values = _swaps(one, other, labels, patients, seed, swaps)
+    if each and len(one) == len(other) == 1:
+        sides = zip(one[0].T, other[0].T, labels.T, strict=True)
+        p_values[1:] = [compare_auroc(*side, patients).p_value for side in sides]
+    unknown = np.isnan(labels)
+    missing = [unknown.all(1).sum(), *unknown.sum(0)]
+    titles = [MACRO, *(f"AUROC {name}" for name in names)]
+    found = [
+        Comparison(interval, p_value, False, int(count), metric=title)
+        for interval, p_value, count, title in zip(
+            intervals, p_values, missing, titles, strict=True
+        )
+    ]
+    return found if each else found[:1]
 
 
 def _difference(
@@ -130,13 +128,13 @@ def _swaps(
     patients: npt.NDArray[np.object_],
     seed: int,
     swaps: int,
-) -> list[float] | None:
+) -> list[float]:
     """Two-sided p-values, of the mean over findings and of each, by swapping whole patients.
 
-    None if there are other numbers of seeds on the two sides.
+    NaN if there are other numbers of seeds on the two sides.
     """
     if one.shape != other.shape:
-        return None
+        return [math.nan] * (1 + labels.shape[1])
     names, owner = np.unique(patients.astype(str), return_inverse=True)
     each = [np.bincount(owner, gain) for gain in _gains(one, other, labels).T]
     gains = np.stack(each, 1).astype(np.float64)

@@ -18,13 +18,12 @@ from diagnosis.metrics import (
     Matches,
     average_precisions,
     match_boxes,
-    mean_over_classes,
 )
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.errors import DataError
 from eye_gaze_data.files import write_text
 from eye_gaze_data.geometry import invert, map_boxes
-from saliency.metrics import bootstrap_statistics
+from saliency.metrics import bootstrap_statistics, mean_of_defined
 
 from .config import EvaluateConfig
 from .finished import FinishedStage
@@ -156,7 +155,7 @@ def _scores(
         columns = []
         for levels in THRESHOLDS.values():
             each = [average_precisions(part, weights, levels) for part in matches]
-            columns += [*each, mean_over_classes(each)]
+            columns += [*each, mean_of_defined(each)]
         return np.stack(columns, 1)
 
     intervals = iter(

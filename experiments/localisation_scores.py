@@ -16,7 +16,7 @@ from diagnosis.metrics import TOLERANCE, BoxRegion, lift, mass_inside, pointing_
 from eye_gaze_data.cohort import Cohort
 from eye_gaze_data.density import Map
 from eye_gaze_data.geometry import map_boxes
-from saliency.metrics import bootstrap_statistic
+from saliency.metrics import bootstrap_statistic, ratio
 from saliency.metrics.bootstrap import LeftOut
 
 from .image_scores import Grid, ImageScorer
@@ -162,7 +162,7 @@ def _column(part: pd.DataFrame, name: str) -> Numbers:
 
 
 def _lift_of(inside: Numbers, area: Numbers) -> Callable[[Numbers], Numbers]:
-    return lambda weights: _ratio(weights @ inside, weights @ area)
+    return lambda weights: ratio(weights @ inside, weights @ area)
 
 
 def _lift_without(inside: Numbers, area: Numbers) -> LeftOut:
@@ -170,11 +170,6 @@ def _lift_without(inside: Numbers, area: Numbers) -> LeftOut:
 
     def left_out(unit: npt.NDArray[np.int64], n_units: int) -> Numbers:
         sums = (each.sum() - np.bincount(unit, each, n_units) for each in (inside, area))
-        return _ratio(*sums)
+        return ratio(*sums)
 
     return left_out
-
-
-def _ratio(total: Numbers, chance: Numbers) -> Numbers:
-    found: Numbers = np.divide(total, chance, np.full(len(chance), np.nan), where=chance > 0)
-    return found

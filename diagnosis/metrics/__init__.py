@@ -7,7 +7,6 @@ from .detection import (
     average_precisions,
     match_boxes,
     mean_average_precision,
-    mean_over_classes,
     overlaps,
     side_by_side,
 )
@@ -51,7 +50,6 @@ __all__ = [
     "mass_inside",
     "match_boxes",
     "mean_average_precision",
-    "mean_over_classes",
     "operate",
     "overlaps",
     "pointing_game",

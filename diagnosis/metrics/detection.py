@@ -14,6 +14,8 @@ import numpy.typing as npt
 from jaxtyping import Float64
 from scipy.sparse import csr_array
 
+from saliency.metrics import mean_of_defined
+
 Numbers = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -211,13 +213,4 @@ def mean_average_precision(
     thresholds: slice = slice(None),
 ) -> Float64[np.ndarray, " r"]:
     """The mean over the classes that have a true box; NaN where none has."""
-    return mean_over_classes([average_precisions(part, weights, thresholds) for part in matches])
-
-
-def mean_over_classes(each: Sequence[Float64[np.ndarray, " r"]]) -> Float64[np.ndarray, " r"]:
-    """The mean of the classes' average precisions; NaN is left out, and where all are."""
-    values = np.array(each)
-    known = ~np.isnan(values)
-    count = known.sum(0)
-    total = np.where(known, values, 0).sum(0)
-    return np.asarray(np.divide(total, count, np.full(len(count), np.nan), where=count > 0))
+    return mean_of_defined([average_precisions(part, weights, thresholds) for part in matches])

@@ -16,6 +16,7 @@ from saliency.metrics import (
     Interval,
     bootstrap_statistic,
     left_out_rank_auc,
+    mean_of_defined,
     rank_auc,
     resampled_rank_auc,
 )
@@ -208,7 +209,7 @@ def bootstrap_macro_auroc(
     stated = ~np.isnan(truth)
 
     def macro(weights: Numbers) -> Numbers:
-        return _mean_of_defined(
+        return mean_of_defined(
             [
                 resampled_rank_auc(known, positive, weights[:, stated[:, c]])
                 for c, (known, positive) in enumerate(columns)
@@ -216,7 +217,7 @@ def bootstrap_macro_auroc(
         )
 
     def without(unit: npt.NDArray[np.int64], n_units: int) -> Numbers:
-        return _mean_of_defined(
+        return mean_of_defined(
             [
                 left_out_rank_auc(known, positive, unit[stated[:, c]], n_units)
                 for c, (known, positive) in enumerate(columns)
@@ -226,16 +227,6 @@ def bootstrap_macro_auroc(
     return bootstrap_statistic(
         macro, patients, left_out=without, resamples=resamples, seed=seed, level=level
     )
-
-
-def _mean_of_defined(aurocs: Sequence[Numbers]) -> Numbers:
-    """(r,) the mean over findings, of each the (r,) AUROCs; NaN where none is defined."""
-    found = np.stack(aurocs)
-    defined = ~np.isnan(found)
-    count = defined.sum(0)
-    total = np.where(defined, found, 0.0).sum(0)
-    mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
-    return np.asarray(mean, np.float64)
 
 
 def _finding(name: str, scores: Numbers, labels: Numbers) -> FindingMetrics:

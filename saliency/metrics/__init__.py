@@ -2,6 +2,7 @@
 
 from .auc import fixation_auc, shuffled_auc
 from .bootstrap import Interval, bootstrap_mean, bootstrap_statistic, bootstrap_statistics
+from .defined import mean_of_defined, ratio
 from .evaluators import (
     CorrelationCoefficient,
     EarthMoversDistance,
@@ -54,8 +55,10 @@ __all__ = [
     "information_gain",
     "kl_divergence",
     "left_out_rank_auc",
+    "mean_of_defined",
     "normalised_scanpath_saliency",
     "rank_auc",
+    "ratio",
     "resampled_rank_auc",
     "saliency_metrics",
     "shuffled_auc",

@@ -11,6 +11,7 @@ leaving out one patient, and one reader, at a time; ``draws`` says of how many i
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from scipy.stats import norm
 
 from eye_gaze_data.errors import DataError
 
+from .defined import ratio
 from .draws import Names, Numbers, Units, all_but_one, draws
 
 # Statistic of (r, n) weights, r values, or (r, k) of k statistics. It is the same function for data
@@ -92,23 +94,26 @@ def bootstrap_mean(
     sizes = np.bincount(cell, minlength=size).reshape(-1, units.width).astype(np.float64)
 
     def mean(drawn: Numbers, read: Numbers) -> Numbers:
-        return _ratio(*(((drawn @ table) * read).sum(1) for table in (sums, sizes)))
+        return ratio(*(((drawn @ table) * read).sum(1) for table in (sums, sizes)))
 
     def left_out(which: int) -> Numbers:
-        return _ratio(*(table.sum() - table.sum(1 - which) for table in (sums, sizes)))
+        return ratio(*(table.sum() - table.sum(1 - which) for table in (sums, sizes)))
 
     return _intervals(mean, left_out, units, resamples, seed, level, width=0)[0]
 
 
+class Options(TypedDict, total=False):
+    """Options of ``bootstrap_statistics``, as it describes them."""
+
+    readers: Names | None
+    left_out: LeftOut | None
+    resamples: int
+    seed: int
+    level: float
+
+
 def bootstrap_statistic(
-    statistic: Statistic,
-    patients: Patients,
-    *,
-    readers: Names | None = None,
-    left_out: LeftOut | None = None,
-    resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
+    statistic: Statistic, patients: Patients, **options: Unpack[Options]
 ) -> Interval:
     """Any weighted statistic of rows and its interval.
 
@@ -116,26 +121,12 @@ def bootstrap_statistic(
         statistic: maps weights float64 (r, n), how often each row counts, to r values; NaN where
             undefined. It is called with blocks of resamples, and once with ones.
         patients: (n,) whose row it is. Leave rows with unknown values out beforehand.
-        readers: (n,) who looked, where each row is one reader's; None to draw patients only.
-        left_out: gives the statistic without each patient at once, where readers are not drawn.
-            None calls ``statistic`` with weights that leave out one patient, of more than 2,000
-            patients one of 2,000 random groups of them, at a time.
-        resamples: number of draws.
-        seed: of the draws; the same patients in the same order get the same draws.
-        level: the coverage aimed at.
+        **options: those of ``bootstrap_statistics``.
 
     Raises:
         DataError: if there are no resamples or the level is not a share.
     """
-    return bootstrap_statistics(
-        statistic,
-        patients,
-        readers=readers,
-        left_out=left_out,
-        resamples=resamples,
-        seed=seed,
-        level=level,
-    )[0]
+    return bootstrap_statistics(statistic, patients, **options)[0]
 
 
 def bootstrap_statistics(
@@ -152,12 +143,17 @@ def bootstrap_statistics(
 
     Args:
         statistic: as for ``bootstrap_statistic``, but maps to (r, k); there must be rows.
-        patients: as there, like all that follow.
-        readers: likewise.
-        left_out: gives (patients, k).
-        resamples: likewise.
-        seed: likewise.
-        level: likewise.
+        patients: (n,) as there.
+        readers: (n,) who looked, where each row is one reader's; None to draw patients only.
+        left_out: gives the (patients, k) statistics without each patient at once, where readers are
+            not drawn. None calls ``statistic`` with weights that leave out one patient, of more
+            than 2,000 patients one of 2,000 random groups of them, at a time.
+        resamples: number of draws.
+        seed: of the draws; the same patients in the same order get the same draws.
+        level: the coverage aimed at.
+
+    Raises:
+        DataError: if there are no resamples or the level is not a share.
     """
     _check(np.zeros(len(patients)), patients, readers, resamples, level)
     units = Units.of(patients, readers, np.ones(len(patients), bool))
@@ -235,12 +231,6 @@ def bca_bounds(
         corrected = float(norm.cdf(bias + shifted / (1 - acceleration * shifted)))
         bounds.append(float(np.quantile(resampled, corrected)))
     return bounds[0], bounds[1]
-
-
-def _ratio(total: Numbers, count: Numbers) -> Numbers:
-    """NaN where nothing was counted."""
-    ratios: Numbers = np.divide(total, count, np.full(len(count), np.nan), where=count > 0)
-    return ratios
 
 
 def _each(
