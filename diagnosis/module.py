@@ -1,6 +1,6 @@
 """The tasks of the multi-task network: classify, saliency, fuse and joint."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from saliency.losses import (
 )
 from saliency.metrics import CorrelationCoefficient, NormalisedScanpathSaliency
 from saliency.module import TaskModule, TaskSettings
-from saliency.network import Network, Outputs
+from saliency.network import Network, Outputs, Task
 from saliency.terms import LossTerm
 
 from .consistency import consistency_term, linear_head
@@ -40,6 +40,22 @@ CLASS_LOSSES: Mapping[str, Callable[..., Tensor]] = {
     "asymmetric_shift_focal": asymmetric_shift_focal,
 }
 DENSITY_LOSSES = {"kld": kl_divergence_loss, "correlation": correlation_loss}
+
+
+def still_cut(network: Network, task: Task, losses: Collection[str]) -> Cut | None:
+    """Up to where a network can be computed once for a task; None if it cannot.
+
+    Args:
+        network: with its frozen parts frozen, in training mode.
+        task: that is trained.
+        losses: names of what trains it.
+    """
+    cut = network.cuts.get(task)
+    if cut is None or not is_still(network, cut):
+        return None
+    # What is not said by the logits would be lost.
+    alone = cut.film or set(losses) <= CLASS_LOSSES.keys()
+    return cut if alone else None
 
 
 class CooperativeModule(TaskModule):
@@ -80,13 +96,9 @@ class CooperativeModule(TaskModule):
 
     def cut(self) -> Cut | None:
         """Up to where the network can be computed once; None if it cannot."""
-        cut = self.network.cuts.get(self.settings.task)
-        drifting = self.settings.legacy.drifting_statistics
-        if cut is None or drifting or not is_still(self.network, cut):
+        if self.settings.legacy.drifting_statistics:
             return None
-        # What is not said by the logits would be lost.
-        alone = cut.film or set(self.settings.losses) <= CLASS_LOSSES.keys()
-        return cut if alone else None
+        return still_cut(self.network, self.settings.task, self.settings.losses)
 
     def up_to_cut(self, batch: Batch) -> Tensor:
         """What stands at the cut, (B, ...)."""

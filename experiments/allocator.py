@@ -18,8 +18,8 @@ def freed_memory_kept(*, keep: bool = True) -> Iterator[None]:
 
     By itself glibc maps large tensors anew each time, and the system fills their pages with zeros
     when they are touched: a third of a training step on a CPU (``benchmarks/RESULTS.md``). Results
-    stay the same to the bit. The process holds about a tenth more at its peak. Without glibc
-    nothing is changed. Not to be nested.
+    stay the same to the bit. The process holds a tenth to a quarter more at its peak. Without
+    glibc nothing is changed. Not to be nested.
 
     Args:
         keep: false changes nothing, for networks on a GPU and where memory is short.

@@ -18,14 +18,14 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from diagnosis.module import CooperativeModule
+from diagnosis.module import CooperativeModule, still_cut
 from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.batch import Batch, check_batch, collate, to_device
 from eye_gaze_data.dataset import Key
 from eye_gaze_data.errors import StageError, StorageError
 from eye_gaze_data.files import sha256_of, told_when_full
 from saliency.cut import Computed, Cut
-from saliency.module import TaskModule
+from saliency.network import Network
 
 from .config import RunConfig, StageConfig
 from .execution import execution_here
@@ -43,18 +43,23 @@ FOLDER = "computed"
 EXACT, HALF = 1e-4, 2e-2
 
 
-def stage_cut(config: RunConfig, stage: StageConfig, module: TaskModule) -> Cut | None:
+def stage_cut(config: RunConfig, stage: StageConfig, network: Network) -> Cut | None:
     """Up to where a stage computes its network once; None if nothing is fixed, or it is off.
 
     Args:
         config: of the run.
         stage: of it.
-        module: with its frozen parts frozen, in training mode.
+        network: with its frozen parts frozen, in training mode.
     """
     fixed = stage.data.training_views() == (None,)
-    if config.trainer.computed_once == "off" or not fixed:
+    if config.trainer.computed_once == "off" or stage.legacy.drifting_statistics or not fixed:
         return None
-    return module.cut() if isinstance(module, CooperativeModule) else None
+    return still_cut(network, stage.task, stage.losses)
+
+
+def fits_memory(n_bytes: int, processes: int) -> bool:
+    """Whether a stage's values stay in memory; several processes share a file."""
+    return n_bytes <= MEMORY and processes == 1
 
 
 class ComputeOnce(Callback):
@@ -125,7 +130,7 @@ class ComputeOnce(Callback):
         rows = torch.tensor([row for batch in batches for row in batch])
         one = module.up_to_cut(self._first(module))
         shape = (len(rows), *one.shape[1:])
-        if one[0].nbytes * len(rows) <= MEMORY and trainer.world_size == 1:
+        if fits_memory(one[0].nbytes * len(rows), trainer.world_size):
             values = torch.empty(shape, dtype=one.dtype, device=module.device)
             for at, found in self._values(module, batches):
                 values[at : at + len(found)] = found

@@ -27,6 +27,7 @@ from saliency.frozen import freeze, hold_frozen
 from saliency.network import Network
 
 from .build import shapes_of
+from .computed_once import fits_memory, stage_cut
 from .config import RunConfig, StageConfig
 from .stage_data import stage_classes
 
@@ -75,15 +76,8 @@ def step_cost(network: Network, stage: StageConfig, device: str = "meta") -> Ste
     network = network.to(device).train()
     hold_frozen(network)
     views = len(stage.data.training_views())
-    films, size = stage.batch_size * views, stage.data.image_size
-    image = torch.rand(films, network.in_channels, *size, device=device)
-    organs = stage.anatomy.organs if stage.anatomy else ()
-    context = AttentionContext(
-        valid=torch.ones(films, 1, *size, dtype=torch.bool, device=device),
-        anatomy=torch.rand(films, len(organs), *size, device=device) if organs else None,
-        organs=organs,
-        **(_no_boxes(films, device) if stage.task == "detect" else {}),
-    )
+    films = stage.batch_size * views
+    image, context = _inputs(network, stage, films, device)
     own = [*network.parameters(), *network.buffers(), image]
     kept = _Kept({value.untyped_storage().data_ptr() for value in own} - {0}, own)
     with FlopCounterMode(display=False) as counter:
@@ -112,7 +106,7 @@ def estimate_lines(config: RunConfig, cohort: Cohort, folder: Path) -> list[str]
         cohort: its data.
         folder: of the run; it need not exist.
     """
-    lines, disk = [], 0
+    lines, disk, on_disk = [], 0, [0]
     speed = matmul_speed(config.trainer.device)
     memory, where = _memory(config.trainer.device)
     for stage in config.stages:
@@ -121,7 +115,9 @@ def estimate_lines(config: RunConfig, cohort: Cohort, folder: Path) -> list[str]
             continue
         classes, _ = stage_classes(stage, cohort)
         try:
-            cost = step_cost(shapes_of(model, len(classes)), stage)
+            network = shapes_of(model, len(classes))
+            cost = step_cost(network, stage)
+            computed = computed_bytes(config, stage, network, cohort)
         except (RuntimeError, NotImplementedError, ValueError, KeyError, GazedxError) as error:
             lines.append(f"stage {stage.name}: not estimated ({str(error).splitlines()[0][:120]})")
             continue
@@ -132,11 +128,40 @@ def estimate_lines(config: RunConfig, cohort: Cohort, folder: Path) -> list[str]
                 f"warning: stage {stage.name} needs at least {_size(need)}, {where} has "
                 f"{_size(memory)}; lower batch_size, or set checkpointing in the model"
             )
-        # What is handed over is whole; the best and the checkpoint, with moments, lack the frozen.
-        disk += cost.weights + (2 + _MOMENTS[stage.optimiser.name]) * cost.trained
-        # A mean teacher, or a momentum encoder, stands whole in the checkpoint.
-        disk += cost.weights * (stage.task == "segment" or "byol" in stage.losses)
-    return [*lines, *_disk_lines(config, cohort, disk, folder)]
+        disk += _weight_files(stage, cost)
+        if computed:
+            stays = fits_memory(computed, config.trainer.devices * config.trainer.nodes)
+            place = "in memory" if stays else "on disk while it trains"
+            lines.append(f"stage {stage.name}: {_size(computed)} computed once, {place}")
+            on_disk.append(0 if stays else computed)
+    # Each stage removes what it computed.
+    return [*lines, *_disk_lines(config, cohort, disk + max(on_disk), folder)]
+
+
+def _weight_files(stage: StageConfig, cost: StepCost) -> int:
+    """Bytes: what is handed over is whole; the best and the checkpoint lack what is frozen."""
+    # A mean teacher, or a momentum encoder, stands whole in the checkpoint.
+    second = cost.weights * (stage.task == "segment" or "byol" in stage.losses)
+    return cost.weights + (2 + _MOMENTS[stage.optimiser.name]) * cost.trained + second
+
+
+def computed_bytes(config: RunConfig, stage: StageConfig, network: Network, cohort: Cohort) -> int:
+    """Bytes of what a stage computes once for its films, in float32; 0 if it computes nothing once.
+
+    Args:
+        config: of the run.
+        stage: of it.
+        network: on the ``meta`` device, with its frozen parts frozen, in training mode.
+        cohort: the data.
+    """
+    if stage_cut(config, stage, network) is None:
+        return 0
+    with torch.no_grad():
+        image, context = _inputs(network, stage, 1, "meta")
+        values = network.eval().up_to_cut(image, stage.task, context)
+    splits = stage.data.train, stage.data.valid
+    films = sum(len(cohort.rows_of(split, list(stage.data.cohorts))) for split in splits)
+    return films * values.numel() * values.element_size()
 
 
 def matmul_speed(device: str = "auto") -> float:
@@ -174,6 +199,19 @@ class _Kept:
     def total(self) -> int:
         """Bytes."""
         return sum(storage.nbytes() for storage in self.storages.values())
+
+
+def _inputs(
+    network: Network, stage: StageConfig, films: int, device: str
+) -> tuple[Tensor, AttentionContext]:
+    size, organs = stage.data.image_size, stage.anatomy.organs if stage.anatomy else ()
+    context = AttentionContext(
+        valid=torch.ones(films, 1, *size, dtype=torch.bool, device=device),
+        anatomy=torch.rand(films, len(organs), *size, device=device) if organs else None,
+        organs=organs,
+        **(_no_boxes(films, device) if stage.task == "detect" else {}),
+    )
+    return torch.rand(films, network.in_channels, *size, device=device), context
 
 
 def _outputs(

@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 from eye_gaze_data.anatomy import AnatomySource
 from eye_gaze_data.errors import StageError
 from eye_gaze_data.files import sha256_of_file
-from saliency.frozen import freeze, frozen_fingerprint
+from saliency.frozen import fingerprint, freeze
 from saliency.module import TaskModule
 
 from .allocator import freed_memory_kept
@@ -57,21 +57,20 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
     """
     spec = stage.stage
     module, facts = _begin(stage)
-    drifting = spec.legacy.drifting_statistics
-    fingerprint = frozen_fingerprint(module.network, statistics=not drifting)
-    cut = stage_cut(stage.config, spec, module)
+    frozen = fingerprint(module.frozen())
+    cut = stage_cut(stage.config, spec, module.network)
     stage.write("running", **facts, computed_once=cut.name if cut else None)
     folder = stage.folder / "checkpoints"
     anatomy = anatomy_source(stage.config, spec, stage.cohort, stage.run)
     data = build_data(stage.config, spec, stage.cohort, anatomy, films=cut is None or cut.film)
     checkpoint = StageCheckpoint(
-        folder, spec.monitor, spec.schedule, spec.stop_after, spec.tasks, fingerprint
+        folder, spec.monitor, spec.schedule, spec.stop_after, spec.tasks, frozen
     )
     resume = str(folder / LAST) if (folder / LAST).is_file() else None
     kept = freed_memory_kept(keep=_keeps_memory(stage))
     with warnings.catch_warnings(), _one_thread_of_numpy(), kept:
         _quiet()
-        begin = ComputeOnce(stage, cut.name, fingerprint, anatomy) if cut else None
+        begin = ComputeOnce(stage, cut.name, frozen, anatomy) if cut else None
         trainer = _trainer(stage, anatomy, checkpoint, begin, say, bar=bar)
         try:
             trainer.fit(module, data, ckpt_path=resume, weights_only=True)
@@ -79,7 +78,7 @@ def train(stage: "StageRun", say: Callable[[str], None], *, bar: bool) -> None:
             if not is_out_of_memory(error):
                 raise
             raise out_of_memory(error, stage.config, spec) from error
-    if frozen_fingerprint(module.network, statistics=not drifting) != fingerprint:
+    if fingerprint(module.frozen()) != frozen:
         raise StageError(f"stage '{spec.name}': a frozen parameter or statistic changed")
     checkpoint.tasks.check(module, spec.name)
     _export(stage, checkpoint, trainer, module)

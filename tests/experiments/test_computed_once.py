@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from experiments import computed_once
+from experiments import computed_once, estimate
 from experiments.build import build_cohorts, build_module
 from experiments.computed_once import ComputeOnce, stage_cut
 from experiments.config import RunConfig
+from experiments.estimate import estimate_lines
 from experiments.record import read_stage
 from experiments.runner import StageRun, run
 from experiments.stage_data import build_data, stage_dataset
@@ -229,8 +230,36 @@ def test_where_a_stage_may_be_cut(case: str, changes: dict[str, Any], expected: 
     module = build_module(config, config.stages[0], build_cohorts(config))
     freeze(module.network, config.stages[0].train, "stage")
     module.train()
-    cut = stage_cut(config, config.stages[0], module)
+    cut = stage_cut(config, config.stages[0], module.network)
     assert (cut.name if cut else None) == expected
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_config_check_says_what_it_will_take(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def spy(values: Tensor, rows: Tensor, total: int) -> Computed:
+        sizes.append(values[0].nbytes * len(set(rows.tolist())))
+        return Computed(values, rows, total)
+
+    monkeypatch.setattr(computed_once, "Computed", spy)
+    monkeypatch.setattr(estimate, "matmul_speed", lambda _: 1e9)
+    config = config_of(case, epochs=1)
+    run(config, tmp_path, say=lambda _: None)
+    lines = estimate_lines(config, build_cohorts(config), tmp_path)
+    assert lines[1] == f"stage stage: {sizes[0] / 2**20:.3g} MiB computed once, in memory"
+    monkeypatch.setattr(computed_once, "MEMORY", 0)
+    on_disk = estimate_lines(config, build_cohorts(config), tmp_path)
+    assert on_disk[1].endswith("MiB computed once, on disk while it trains")
+    before, after = (
+        float(found[-1].removeprefix("disk: about ").partition(" MiB")[0])
+        for found in (lines, on_disk)
+    )
+    assert after - before == pytest.approx(sizes[0] / 2**20, abs=0.02 * after)
+    off = config_of(case, trainer={"computed_once": "off"})
+    assert not any("once" in line for line in estimate_lines(off, build_cohorts(off), tmp_path))
 
 
 def test_samples_without_films_keep_labels_and_hide_the_rest() -> None:
