@@ -1,10 +1,9 @@
 """Peak memory of the full network and of the straightforward one, above their weights.
 
 Of training, two steps: the state of the optimiser stands beside the activations from the second on.
-gazedx's side keeps freed memory where a stage does.
-
-Each case runs in a process of its own, as a peak can only be read once; what the process holds
-before the case, weights included, is taken off.
+And what keeping freed memory takes, as a stage and ``predict`` do. Each case runs in a process of
+its own, as a peak can only be read once; what the process holds before the case, weights included,
+is taken off.
 """
 
 import subprocess
@@ -33,14 +32,18 @@ CASES: tuple[Case, ...] = (
 def rows() -> Iterator[Row]:
     for case in CASES:
         films, height, width, training, checkpointing = case
-        # It knows no checkpointing: one measurement stands beside both.
-        theirs = (*case[:4], False)
         what = "two training steps" if training else "inference"
         what = f"peak memory, {what} of the full network, {films} x {height}x{width}"
+        # It knows no checkpointing: one measurement stands beside both.
+        theirs = partial(elsewhere, "theirs", (*case[:4], False))
         yield Row(what + (", checkpointing" if checkpointing else ""),
-                  partial(elsewhere, "ours", case), "the straightforward network",
-                  partial(elsewhere, "theirs", theirs),
+                  partial(elsewhere, "ours", case), "the straightforward network", theirs,
                   unit="B", rounds=1, thrown=0)  # fmt: skip
+        if not checkpointing:
+            yield Row(f"{what}, freed memory kept",
+                      partial(elsewhere, "kept", case), "the same, given back",
+                      partial(elsewhere, "ours", case),
+                      unit="B", rounds=1, thrown=0)  # fmt: skip
 
 
 @cache
@@ -52,14 +55,14 @@ def elsewhere(which: str, case: Case) -> float:
 
 
 def bytes_of(which: str, case: Case) -> float:
-    """Bytes above what this process held before, in one pass of a case."""
+    """Bytes above what this process held before."""
     films, height, width, training, checkpointing = case
     ours, theirs = pair(CLASSES, checkpointing=checkpointing)
-    network = ours if which == "ours" else theirs
+    network = theirs if which == "theirs" else ours
     del ours, theirs
     image = torch.rand(films, 1, height, width)
     run = (step if training else inference)(network, image)
-    with freed_memory_kept(keep=which == "ours" and not checkpointing):
+    with freed_memory_kept(keep=which == "kept"):
         return peak_of(lambda: [run() for _ in range(2 if training else 1)])
 
 

@@ -40,7 +40,7 @@ def compare_boxes(
     Args:
         first: the matches of each class, for each seed of one contender.
         second: for each seed of the other, of the same films in the same order.
-        patients: of the films.
+        patients: of the films, at least one.
         resamples: bootstrap draws, 2000 at the most.
         seed: of the draws and of the swaps.
     """

@@ -122,15 +122,15 @@ def estimate_lines(config: RunConfig, cohort: Cohort, folder: Path) -> list[str]
             lines.append(f"stage {stage.name}: not estimated ({str(error).splitlines()[0][:120]})")
             continue
         lines.append(_stage_line(config, stage, cost, cohort, speed))
-        need = cost.memory(stage.optimiser.name)
+        stays = fits_memory(computed, config.trainer.devices * config.trainer.nodes)
+        need = cost.memory(stage.optimiser.name) + (computed if stays else 0)
         if need > memory:
             lines.append(
                 f"warning: stage {stage.name} needs at least {_size(need)}, {where} has "
                 f"{_size(memory)}; lower batch_size, or set checkpointing in the model"
             )
-        disk += _weight_files(stage, cost)
+        disk += _weight_bytes(stage, cost)
         if computed:
-            stays = fits_memory(computed, config.trainer.devices * config.trainer.nodes)
             place = "in memory" if stays else "on disk while it trains"
             lines.append(f"stage {stage.name}: {_size(computed)} computed once, {place}")
             on_disk.append(0 if stays else computed)
@@ -138,8 +138,8 @@ def estimate_lines(config: RunConfig, cohort: Cohort, folder: Path) -> list[str]
     return [*lines, *_disk_lines(config, cohort, disk + max(on_disk), folder)]
 
 
-def _weight_files(stage: StageConfig, cost: StepCost) -> int:
-    """Bytes: what is handed over is whole; the best and the checkpoint lack what is frozen."""
+def _weight_bytes(stage: StageConfig, cost: StepCost) -> int:
+    """On disk: what is handed over is whole; the best and the checkpoint lack what is frozen."""
     # A mean teacher, or a momentum encoder, stands whole in the checkpoint.
     second = cost.weights * (stage.task == "segment" or "byol" in stage.losses)
     return cost.weights + (2 + _MOMENTS[stage.optimiser.name]) * cost.trained + second
@@ -159,8 +159,10 @@ def computed_bytes(config: RunConfig, stage: StageConfig, network: Network, coho
     with torch.no_grad():
         image, context = _inputs(network, stage, 1, "meta")
         values = network.eval().up_to_cut(image, stage.task, context)
-    splits = stage.data.train, stage.data.valid
-    films = sum(len(cohort.rows_of(split, list(stage.data.cohorts))) for split in splits)
+    names = list(stage.data.cohorts)
+    train, valid = (len(cohort.rows_of(s, names)) for s in (stage.data.train, stage.data.valid))
+    # The training split is filled up to whole batches.
+    films = math.ceil(train / stage.batch_size) * stage.batch_size + valid
     return films * values.numel() * values.element_size()
 
 

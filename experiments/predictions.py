@@ -27,7 +27,6 @@ from eye_gaze_data.geometry import fit_frame, valid_pixels
 
 from .allocator import freed_memory_kept
 from .anatomy_source import ensure_masks
-from .devices import choose_device
 from .finished import FinishedStage
 from .predictor import Prediction, Predictor
 
@@ -68,15 +67,22 @@ class StoredPredictions:
             maps: false stores the logits alone.
         """
         size = self.finished.stage.batch_size
-        with freed_memory_kept(keep=choose_device(self.device).type == "cpu"):
-            for start in range(0, len(rows), size):
-                self._ensure_batch([int(row) for row in rows[start : start + size]], maps=maps)
-
-    def _ensure_batch(self, rows: list[int], *, maps: bool) -> None:
-        missing = [row for row in rows if self._stored(row, maps=maps) is None]
-        if not missing:
+        batches = [
+            [int(row) for row in rows[start : start + size]] for start in range(0, len(rows), size)
+        ]
+        wanted = [part for part in batches if self._missing(part, maps=maps)]
+        if not wanted:
             return
-        # The whole batch again: the last digits of a prediction depend on its neighbours.
+        with freed_memory_kept(keep=self._predictor.device.type == "cpu"):
+            for part in wanted:
+                self._predict(part, maps=maps)
+
+    def _missing(self, rows: list[int], *, maps: bool) -> list[int]:
+        return [row for row in rows if self._stored(row, maps=maps) is None]
+
+    def _predict(self, rows: list[int], *, maps: bool) -> None:
+        """The whole batch: the last digits of a prediction depend on its neighbours."""
+        missing = self._missing(rows, maps=maps)
         batch = collate([self._dataset[0, row] for row in rows])
         for row, one in zip(rows, self._predictor.predict_batch(batch), strict=True):
             if row in missing:

@@ -102,7 +102,7 @@ def bootstrap_mean(
     return _intervals(mean, left_out, units, resamples, seed, level, width=0)[0]
 
 
-class Options(TypedDict, total=False):
+class BootstrapOptions(TypedDict, total=False):
     """Options of ``bootstrap_statistics``, as it describes them."""
 
     readers: Names | None
@@ -113,7 +113,7 @@ class Options(TypedDict, total=False):
 
 
 def bootstrap_statistic(
-    statistic: Statistic, patients: Patients, **options: Unpack[Options]
+    statistic: Statistic, patients: Patients, **options: Unpack[BootstrapOptions]
 ) -> Interval:
     """Any weighted statistic of rows and its interval.
 
