@@ -78,7 +78,7 @@ def schedule_row(films: int, epochs: int) -> Row:
     what = f"staged schedule of a medium network, {films} films of {side}x{side}, {times}"
     return Row(what, wall(partial(whole, auto)), PEER, wall(partial(whole, off)),
                "the gain that operations allow", most=lambda: allowed,
-               rounds=3, thrown=0)  # fmt: skip
+               rounds=2, thrown=0)  # fmt: skip
 
 
 def stage(name: str, task: str, train: list[str], epochs: int, **more: object) -> dict[str, Any]:

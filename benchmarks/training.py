@@ -28,7 +28,7 @@ from saliency.module import TaskModule
 from .stages import SALIENCY, SMALL, config, stage
 from .table import Row, cpu
 
-FILMS, SIDE, EPOCHS = 160, 64, 4
+FILMS, SIDE, EPOCHS = 160, 64, 3
 TRAIN = {
     "contrast": ["encoder_a.*"],
     "classify": ["encoder_a.*", "encoder_classifier.*"],
